@@ -1,0 +1,1 @@
+"""From run folders to tidy tables and statistics. Free of torch."""

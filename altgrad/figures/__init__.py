@@ -1,0 +1,1 @@
+"""One style, and one figure a file. Figures compute nothing."""

@@ -1,0 +1,1 @@
+"""Number formats as data, exact rounding, codes, geometry and scales."""

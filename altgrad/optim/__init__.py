@@ -1,0 +1,1 @@
+"""Optimizers whose steps follow the geometry of the grid."""

@@ -1,0 +1,1 @@
+"""What a run measures, and the files that record it."""

@@ -1,0 +1,1 @@
+"""The training loop, its restart state and its guards."""

@@ -1,0 +1,337 @@
+"""The study's configuration: typed, closed, and the one place where defaults stand.
+
+`StudyConfig` is a whole study (`config.yaml` and its overlays); `RunConfig` is one training run, resolved from it by
+`altgrad.study.grid`. Unknown keys, numbers out of range and names that do not exist are refused when a config is read.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from altgrad.numerics.catalog import formats
+from altgrad.numerics.format import FloatFormat
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What a run id, a study's name and a corpus's name may look like: they become folder names."""
+
+RESERVED_STUDY_NAMES = frozenset({"corpus", "runs", "diagnostics", "tables", "statistics", "figures", "logs"})
+"""Folders of the main study, which no other study may be named after."""
+
+MAIN_STUDY = "main"
+"""The study of `config.yaml`, which writes to `results/` and `reports/` themselves."""
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is a truth value (YAML reads yes, no, on and off as such); give a number")
+    return value
+
+
+def _not_bool_name(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(
+            f"{value} is a truth value (YAML reads yes, no, on and off as such); put the name in quotes"
+        )
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_not_bool)]
+Float = Annotated[float, BeforeValidator(_not_bool)]
+PositiveInt = Annotated[Int, Field(ge=1, le=10**9)]
+Count = Annotated[Int, Field(ge=0, le=10**9)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+LearningRate = Annotated[Float, Field(gt=0, le=1e4)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+Beta = Annotated[Float, Field(ge=0, lt=1)]
+Name = Annotated[str, BeforeValidator(_not_bool_name), StringConstraints(pattern=ID_PATTERN)]
+Storage = Literal["master", "nearest", "stochastic"]
+
+
+class Closed(BaseModel):
+    """A frozen section of the config that refuses unknown keys and non-finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FormatSpec(Closed):
+    """A user's own format of 2 to 8 bits, under its name in `formats`."""
+
+    exponent_bits: Annotated[Int, Field(ge=0, le=7)]
+    mantissa_bits: Annotated[Int, Field(ge=0, le=7)]
+    bias: Int | None = Field(None, description="exponent bias; left out, 2^(E-1) - 1, and 1 for E = 0")
+    has_inf: bool = False
+    num_high_nans: Count = Field(1, description="NaN codes at the top of each sign")
+
+
+class CorpusConfig(Closed):
+    """A corpus: where its documents come from, and how they become tokens."""
+
+    name: Name
+    source: Literal["synthetic", "files", "eurlex"]
+    tokenizer: Literal["byte", "gpt2"]
+    tokenizer_files: str | None = Field(
+        None,
+        description="folder with vocab.bpe and encoder.json, for gpt2 with no network; their hashes are checked",
+    )
+    paths: tuple[str, ...] = Field(
+        (), description="source: files. Paths or globs of .jsonl, .parquet or .txt files"
+    )
+    text_field: str = Field("text", description="the field (column) that holds a document's text")
+    id_field: str | None = Field(
+        None, description="the field that identifies a document; left out, its text does"
+    )
+    licence: str = Field("unknown", description="written into the corpus's metadata and every report")
+    revision: str | None = Field(
+        None, description="source: eurlex. The hub's commit; left out, the pinned one"
+    )
+    seed: Seed = Field(0, description="of the split, and of the synthetic text")
+    size_bytes: PositiveInt = Field(2_000_000, description="source: synthetic. How much text to make")
+    max_documents: PositiveInt | None = Field(None, description="at most this many documents, taken in order")
+    val_fraction: Annotated[Float, Field(gt=0, lt=1)] = Field(0.1, description="share of documents held out")
+
+    @model_validator(mode="after")
+    def _paths_go_with_files(self) -> "CorpusConfig":
+        if (self.source == "files") != bool(self.paths):
+            raise ValueError("paths: given exactly when source is files")
+        return self
+
+
+class ModelConfig(Closed):
+    """The GPT's shape."""
+
+    n_layer: PositiveInt
+    n_head: PositiveInt
+    n_embd: PositiveInt
+    block_size: PositiveInt = Field(description="context length in tokens")
+    dropout: Annotated[Float, Field(ge=0, lt=1)] = 0.0
+    bias: bool = True
+    tie_weights: bool = Field(
+        False, description="share the embedding's weight with lm_head; the study does not"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelConfig":
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
+        return self
+
+
+class EarlyStopConfig(Closed):
+    """How many steps in a row of each kind of nonfinite value end a run as diverged (STAB-02)."""
+
+    loss: PositiveInt = 1
+    gradient: PositiveInt = 1
+    weight: PositiveInt = 1
+
+
+class TrainingConfig(Closed):
+    """The training loop, the same for every run of a study."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    grad_accumulation: PositiveInt = 1
+    warmup_steps: Count = 0
+    final_lr_fraction: Fraction = Field(
+        0.1, description="the cosine's end, as a share of the peak learning rate"
+    )
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    eps: Annotated[Float, Field(gt=0, le=1)] = 1e-8
+    weight_decay: Annotated[Float, Field(ge=0, le=10)] = 0.1
+    plain_lr: LearningRate = Field(
+        1e-3, description="AdamW's rate for parameters that a rung optimizer leaves plain"
+    )
+    grad_clip: Annotated[Float, Field(ge=0)] = Field(
+        1.0, description="global gradient norm; 0 switches it off"
+    )
+    eval_every: PositiveInt = 100
+    eval_batches: PositiveInt = 8
+    checkpoint_every: PositiveInt = Field(200, description="steps between saves of the restart state")
+    early_stop: EarlyStopConfig = EarlyStopConfig()
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda is an error where there is none")
+    threads: PositiveInt = Field(1, description="CPU threads; part of what makes a run repeatable")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto: compiled where the work repays it"
+    )
+    autocast: Literal["auto", "bf16", "off"] = Field("auto", description="auto: BF16 on CUDA, off on CPU")
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> "TrainingConfig":
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} is not below steps {self.steps}")
+        return self
+
+
+class QuantizationConfig(Closed):
+    """How the scale of a quantized weight follows the weight."""
+
+    scaling: Literal["delayed", "current"] = "delayed"
+    history: Annotated[Int, Field(ge=1, le=4096)] = Field(16, description="delayed scaling: steps remembered")
+    per_row: bool = Field(False, description="one scale an output channel instead of one a tensor")
+    power_of_two: bool = True
+
+
+class UpdateSpec(Closed):
+    """An update rule: direction, metric and the settings that belong to them."""
+
+    optimizer: Literal["manifold_adamw", "rung_sgd"]
+    metric_power: Annotated[Float, Field(ge=-1, le=1)] = Field(
+        0.0, description="p of the metric S^p; 0 is AdamW"
+    )
+    precondition: Literal["update", "gradient"] = "update"
+    momentum: Beta = Field(0.9, description="rung_sgd: its momentum")
+    max_rungs: Annotated[Float, Field(gt=0, le=128)] = Field(
+        1.0, description="rung_sgd: the longest move a step"
+    )
+    geometry_aware: bool = Field(description="whether the reports count it as geometry-aware, against adamw")
+
+
+class GridConfig(Closed):
+    """One block of runs: every combination of its factors."""
+
+    formats: tuple[Annotated[str, BeforeValidator(_not_bool_name)], ...] = Field(min_length=1)
+    updates: tuple[Name, ...] = Field(min_length=1)
+    storages: tuple[Storage, ...] = Field(min_length=1)
+    layers: tuple[Name, ...] = Field(("all",), min_length=1)
+    lrs: tuple[LearningRate, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_duplicates(self) -> "GridConfig":
+        for key in ("formats", "updates", "storages", "layers", "lrs", "seeds"):
+            values = getattr(self, key)
+            twice = sorted({str(v) for v in values if values.count(v) > 1})
+            if twice:
+                raise ValueError(f"{key}: {', '.join(twice)} stands there twice; name each value once")
+        return self
+
+
+class BaselineConfig(Closed):
+    """The reference runs: weights rounded to a reference format in the same code path, under plain AdamW."""
+
+    format: str = "BF16"
+    lrs: tuple[LearningRate, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+
+
+class WandbConfig(Closed):
+    """The mirror to Weights & Biases; the Parquet files are the record."""
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    project: str = "altgrad"
+    entity: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class TelemetryConfig(Closed):
+    """What is counted, and how often it is written."""
+
+    window: PositiveInt = Field(10, description="steps that one row of counters sums over")
+    wandb: WandbConfig = WandbConfig()
+
+
+class AnalysisConfig(Closed):
+    """How sure the reports must be before they give a verdict."""
+
+    confidence: Annotated[Float, Field(gt=0.5, lt=1)] = 0.95
+    min_seeds: PositiveInt = Field(6, description="fewer paired seeds give no verdict")
+    min_steps: PositiveInt = Field(1000, description="shorter runs are called a demonstration")
+
+
+DEFAULT_LAYERS: dict[str, tuple[str, ...]] = {
+    "all": ("*",),
+    "attention": ("blocks.*.attn.*",),
+    "mlp": ("blocks.*.mlp.*",),
+    "embedding": ("wte", "wpe"),
+    "lm_head": ("lm_head",),
+}
+"""Layer types of the project's GPT, as patterns on dotted module names."""
+
+
+class RunConfig(Closed):
+    """Everything that decides one run. Its canonical JSON is hashed into the run's stamp."""
+
+    run_id: Name
+    study: Name
+    role: Literal["baseline", "grid"]
+    format: str
+    custom_format: FormatSpec | None = None
+    update: Name
+    update_spec: UpdateSpec
+    storage: Storage
+    layers: Name
+    layer_patterns: tuple[str, ...]
+    layer_types: dict[str, tuple[str, ...]]
+    lr: LearningRate
+    seed: Seed
+    corpus: Name
+    model: ModelConfig
+    training: TrainingConfig
+    quantization: QuantizationConfig
+    telemetry: TelemetryConfig
+    revision: PositiveInt = Field(description="of the training stage; raised when its results change")
+
+    def float_format(self) -> FloatFormat:
+        """Return the run's weight format, from the catalogue or from `custom_format`."""
+        if self.custom_format is None:
+            return formats[self.format]
+        return FloatFormat(name=self.format, **self.custom_format.model_dump())
+
+
+class StudyConfig(Closed):
+    """A whole study."""
+
+    study: Name = Field(description="its name, and the name of its folders; config.yaml's is main")
+    title: str
+    corpus: CorpusConfig
+    model: ModelConfig
+    training: TrainingConfig
+    quantization: QuantizationConfig = QuantizationConfig()
+    formats: dict[Name, FormatSpec] = Field(default_factory=dict, description="the user's own formats")
+    layer_types: dict[Name, tuple[str, ...]] = Field(default_factory=lambda: dict(DEFAULT_LAYERS))
+    updates: dict[Name, UpdateSpec]
+    baseline: BaselineConfig
+    grids: tuple[GridConfig, ...] = Field(min_length=1)
+    include_runs: tuple[str, ...] = Field(
+        (), description="folders (globs) of finished runs from elsewhere to take into the tables"
+    )
+    telemetry: TelemetryConfig = TelemetryConfig()
+    analysis: AnalysisConfig = AnalysisConfig()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "StudyConfig":
+        if self.study in RESERVED_STUDY_NAMES:
+            raise ValueError(f"study: {self.study!r} is a folder of the main study; choose another name")
+        for name in self.formats:
+            if name in formats:
+                raise ValueError(f"formats.{name}: the catalogue has a format of that name; choose another")
+        for number, grid in enumerate(self.grids):
+            where = f"grids.{number}"
+            for name in grid.formats:
+                if name not in self.formats:
+                    formats[name]  # raises UnknownFormatError, which offers the nearest names
+            _require(f"{where}.updates", grid.updates, self.updates)
+            _require(f"{where}.layers", grid.layers, self.layer_types)
+        if not formats[self.baseline.format].is_reference:
+            raise ValueError(
+                f"baseline.format: {self.baseline.format} is not a reference format (BF16, FP16)"
+            )
+        return self
+
+    @property
+    def folder(self) -> str:
+        """The folder below `results/` and `reports/`: empty for the main study."""
+        return "" if self.study == MAIN_STUDY else self.study
+
+
+def _require(where: str, given: tuple[str, ...], known: dict[str, Any]) -> None:
+    missing = [name for name in given if name not in known]
+    if missing:
+        raise ValueError(
+            f"{where}: {', '.join(missing)} is not defined; defined are {', '.join(sorted(known))}"
+        )
+
+
+def is_valid_id(text: str) -> bool:
+    """Return whether `text` may name a run, study or corpus (and so a folder)."""
+    return re.fullmatch(ID_PATTERN.strip("^$"), text) is not None
