@@ -55,9 +55,7 @@ TIMING = (
         "The part of step_s in clipping and the optimizer's step, counting included.",
     ),
     Column("telemetry_s", "float64", "s", "The part of step_s that read counters back and wrote rows."),
-    Column(
-        "peak_memory_bytes", "int64", "bytes", "Peak memory of the process (CPU) or the device (CUDA) so far."
-    ),
+    Column("peak_memory_bytes", "int64", "bytes", "Peak memory of the process (CPU) or the device (CUDA) so far."),
 )
 
 DIAGNOSTICS = (

@@ -30,9 +30,7 @@ def _not_bool(value: Any) -> Any:
 
 def _not_bool_name(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError(
-            f"{value} is a truth value (YAML reads yes, no, on and off as such); put the name in quotes"
-        )
+        raise ValueError(f"{value} is a truth value (YAML reads yes, no, on and off as such); put the name in quotes")
     return value
 
 
@@ -74,17 +72,11 @@ class CorpusConfig(Closed):
         None,
         description="folder with vocab.bpe and encoder.json, for gpt2 with no network; their hashes are checked",
     )
-    paths: tuple[str, ...] = Field(
-        (), description="source: files. Paths or globs of .jsonl, .parquet or .txt files"
-    )
+    paths: tuple[str, ...] = Field((), description="source: files. Paths or globs of .jsonl, .parquet or .txt files")
     text_field: str = Field("text", description="the field (column) that holds a document's text")
-    id_field: str | None = Field(
-        None, description="the field that identifies a document; left out, its text does"
-    )
+    id_field: str | None = Field(None, description="the field that identifies a document; left out, its text does")
     licence: str = Field("unknown", description="written into the corpus's metadata and every report")
-    revision: str | None = Field(
-        None, description="source: eurlex. The hub's commit; left out, the pinned one"
-    )
+    revision: str | None = Field(None, description="source: eurlex. The hub's commit; left out, the pinned one")
     seed: Seed = Field(0, description="of the split, and of the synthetic text")
     size_bytes: PositiveInt = Field(2_000_000, description="source: synthetic. How much text to make")
     max_documents: PositiveInt | None = Field(None, description="at most this many documents, taken in order")
@@ -106,9 +98,7 @@ class ModelConfig(Closed):
     block_size: PositiveInt = Field(description="context length in tokens")
     dropout: Annotated[Float, Field(ge=0, lt=1)] = 0.0
     bias: bool = True
-    tie_weights: bool = Field(
-        False, description="share the embedding's weight with lm_head; the study does not"
-    )
+    tie_weights: bool = Field(False, description="share the embedding's weight with lm_head; the study does not")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelConfig":
@@ -132,27 +122,19 @@ class TrainingConfig(Closed):
     batch_size: PositiveInt
     grad_accumulation: PositiveInt = 1
     warmup_steps: Count = 0
-    final_lr_fraction: Fraction = Field(
-        0.1, description="the cosine's end, as a share of the peak learning rate"
-    )
+    final_lr_fraction: Fraction = Field(0.1, description="the cosine's end, as a share of the peak learning rate")
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: Annotated[Float, Field(gt=0, le=1)] = 1e-8
     weight_decay: Annotated[Float, Field(ge=0, le=10)] = 0.1
-    plain_lr: LearningRate = Field(
-        1e-3, description="AdamW's rate for parameters that a rung optimizer leaves plain"
-    )
-    grad_clip: Annotated[Float, Field(ge=0)] = Field(
-        1.0, description="global gradient norm; 0 switches it off"
-    )
+    plain_lr: LearningRate = Field(1e-3, description="AdamW's rate for parameters that a rung optimizer leaves plain")
+    grad_clip: Annotated[Float, Field(ge=0)] = Field(1.0, description="global gradient norm; 0 switches it off")
     eval_every: PositiveInt = 100
     eval_batches: PositiveInt = 8
     checkpoint_every: PositiveInt = Field(200, description="steps between saves of the restart state")
     early_stop: EarlyStopConfig = EarlyStopConfig()
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda is an error where there is none")
     threads: PositiveInt = Field(1, description="CPU threads; part of what makes a run repeatable")
-    compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="auto: compiled where the work repays it"
-    )
+    compile: Literal["auto", "on", "off"] = Field("auto", description="auto: compiled where the work repays it")
     autocast: Literal["auto", "bf16", "off"] = Field("auto", description="auto: BF16 on CUDA, off on CPU")
 
     @model_validator(mode="after")
@@ -175,14 +157,10 @@ class UpdateSpec(Closed):
     """An update rule: direction, metric and the settings that belong to them."""
 
     optimizer: Literal["manifold_adamw", "rung_sgd"]
-    metric_power: Annotated[Float, Field(ge=-1, le=1)] = Field(
-        0.0, description="p of the metric S^p; 0 is AdamW"
-    )
+    metric_power: Annotated[Float, Field(ge=-1, le=1)] = Field(0.0, description="p of the metric S^p; 0 is AdamW")
     precondition: Literal["update", "gradient"] = "update"
     momentum: Beta = Field(0.9, description="rung_sgd: its momentum")
-    max_rungs: Annotated[Float, Field(gt=0, le=128)] = Field(
-        1.0, description="rung_sgd: the longest move a step"
-    )
+    max_rungs: Annotated[Float, Field(gt=0, le=128)] = Field(1.0, description="rung_sgd: the longest move a step")
     geometry_aware: bool = Field(description="whether the reports count it as geometry-aware, against adamw")
 
 
@@ -313,9 +291,7 @@ class StudyConfig(Closed):
             _require(f"{where}.updates", grid.updates, self.updates)
             _require(f"{where}.layers", grid.layers, self.layer_types)
         if not formats[self.baseline.format].is_reference:
-            raise ValueError(
-                f"baseline.format: {self.baseline.format} is not a reference format (BF16, FP16)"
-            )
+            raise ValueError(f"baseline.format: {self.baseline.format} is not a reference format (BF16, FP16)")
         return self
 
     @property
@@ -327,9 +303,7 @@ class StudyConfig(Closed):
 def _require(where: str, given: tuple[str, ...], known: dict[str, Any]) -> None:
     missing = [name for name in given if name not in known]
     if missing:
-        raise ValueError(
-            f"{where}: {', '.join(missing)} is not defined; defined are {', '.join(sorted(known))}"
-        )
+        raise ValueError(f"{where}: {', '.join(missing)} is not defined; defined are {', '.join(sorted(known))}")
 
 
 def is_valid_id(text: str) -> bool:

@@ -28,9 +28,7 @@ def study_runs(study: StudyConfig) -> list[RunConfig]:
         ConfigError: Two different runs came out with the same id, or an id is too long for a folder name.
     """
     runs: dict[str, RunConfig] = {}
-    for run in itertools.chain(
-        _baseline_runs(study, study.baseline), *(_grid_runs(study, g) for g in study.grids)
-    ):
+    for run in itertools.chain(_baseline_runs(study, study.baseline), *(_grid_runs(study, g) for g in study.grids)):
         known = runs.setdefault(run.run_id, run)
         if config_hash(known) != config_hash(run):
             raise ConfigError(
@@ -75,9 +73,7 @@ def _flatten(prefix: str, value: object) -> Iterator[tuple[str, object]]:
 
 def _baseline_runs(study: StudyConfig, baseline: BaselineConfig) -> Iterator[RunConfig]:
     if BASELINE_UPDATE not in study.updates:
-        raise ConfigError(
-            "updates", f"{BASELINE_UPDATE} is missing", "The baseline and every comparison need it"
-        )
+        raise ConfigError("updates", f"{BASELINE_UPDATE} is missing", "The baseline and every comparison need it")
     for lr, seed in itertools.product(baseline.lrs, baseline.seeds):
         yield _run(study, "baseline", baseline.format, BASELINE_UPDATE, "master", "all", lr, seed)
 
