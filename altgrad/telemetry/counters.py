@@ -1,0 +1,148 @@
+"""Exact counts over windows of steps: taken from the optimizer, read back once a window, turned into rows.
+
+The optimizer counts where the values are and never synchronizes; this module makes the one transfer of a window.
+Definitions: STAB-01, STAB-03, STAB-04, FLIP-01, FLIP-02, UPDT-01, UPDT-02, GRAD-01, GRAD-04 in docs/metrics.md.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from altgrad.numerics.scaling import Scaler
+from altgrad.optim.counting import COUNTERS
+from altgrad.telemetry.recorder import Recorder
+
+AMAX_EMA_DECAY = 0.9
+"""Decay a window of the moving average of amax: it remembers about ten windows."""
+
+_SCOPES: dict[str, tuple[str, str]] = {
+    "updates": ("gradient", "updates"),
+    "update_underflow": ("update", "underflow"),
+    "weight_overflow": ("weight", "overflow"),
+    "weight_underflow": ("weight", "underflow"),
+}
+"""Scope and metric of a counter, where it is not (`weight`, its own name)."""
+
+
+def stall_ratio(flips: float, updates: float) -> float:
+    """Return the share of updated elements whose code did not change (UPDT-02).
+
+    Args:
+        flips: Flips among elements with a nonzero gradient, summed over steps.
+        updates: Elements with a nonzero gradient, summed over the same steps.
+
+    Returns:
+        `1 - flips / updates`, in [0, 1]; NaN where nothing was updated.
+    """
+    return 1.0 - flips / updates if updates else math.nan
+
+
+@dataclass(frozen=True)
+class TrackedWeight:
+    """A quantized weight as the counters see it.
+
+    Attributes:
+        name: The parameter's dotted name.
+        parameter: The raw weight.
+        scaler: Its scale.
+    """
+
+    name: str
+    parameter: Tensor
+    scaler: Scaler
+
+
+class WindowCounters:
+    """Writes a window's counters and tensor statistics.
+
+    Args:
+        weights: The quantized weights.
+        recorder: Takes the rows.
+    """
+
+    def __init__(self, weights: list[TrackedWeight], recorder: Recorder) -> None:
+        self._weights = weights
+        self._recorder = recorder
+        self._amax_ema: dict[str, float] = {}
+
+    def write(self, step: int, steps_in_window: int, counts: Mapping[str, Tensor]) -> dict[str, float]:
+        """Write one window's rows.
+
+        Args:
+            step: Optimizer steps done.
+            steps_in_window: Steps that the counts sum over.
+            counts: By parameter name, int64 tensors of shape `(len(COUNTERS),)` as `take_counts` returns them.
+
+        Returns:
+            The run's totals, for the mirror and the progress line: `flip_rate` and `stall_ratio`.
+        """
+        if not self._weights or not steps_in_window:
+            return {}
+        read = torch.stack([counts[w.name] for w in self._weights]).cpu().tolist()
+        ranges = torch.stack([_range(w.parameter) for w in self._weights]).cpu().tolist()
+        totals = dict.fromkeys(COUNTERS, 0)
+        elements = 0
+        for weight, row, (amax, smallest) in zip(self._weights, read, ranges, strict=True):
+            count = dict(zip(COUNTERS, row, strict=True))
+            size = weight.parameter.numel() * steps_in_window
+            elements += size
+            for name, value in count.items():
+                totals[name] += value
+            self._write_counts(step, weight.name, count, size)
+            self._write_range(step, weight.name, amax, smallest)
+        return _rates(totals, elements)
+
+    def _write_counts(self, step: int, name: str, count: dict[str, int], size: int) -> None:
+        scopes: dict[str, dict[str, float]] = {"weight": {"elements": size}, "gradient": {}, "update": {}}
+        for counter, value in count.items():
+            scope, metric = _SCOPES.get(counter, ("weight", counter))
+            scopes[scope][metric] = value
+        scopes["weight"].update(_rates(count, size))
+        for scope, metrics in scopes.items():
+            self._recorder.add(step, scope, name, metrics)
+
+    def _write_range(self, step: int, name: str, amax: float, smallest: float) -> None:
+        before = self._amax_ema.get(name, amax)
+        self._amax_ema[name] = AMAX_EMA_DECAY * before + (1.0 - AMAX_EMA_DECAY) * amax
+        bits = math.log2(amax / smallest) if amax > 0 and math.isfinite(amax) else math.nan
+        values = {"amax": amax, "amax_ema": self._amax_ema[name], "range_bits": bits}
+        self._recorder.add(step, "weight", name, values)
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the moving averages, for the restart state."""
+        return dict(self._amax_ema)
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Restore the moving averages from `state_dict`."""
+        self._amax_ema = dict(state)
+
+
+def write_gradient_norms(recorder: Recorder, step: int, gradients: Mapping[str, Tensor]) -> None:
+    """Write the L2 and Linf norm of each gradient (GRAD-01), in one transfer.
+
+    Args:
+        recorder: Takes the rows.
+        step: Optimizer steps done.
+        gradients: By parameter name, as the optimizer sees them.
+    """
+    tensors = list(gradients.values())
+    norms = torch.stack([torch.stack(torch._foreach_norm(tensors, order)) for order in (2.0, math.inf)])
+    for name, (l2, linf) in zip(gradients, norms.T.cpu().tolist(), strict=True):
+        recorder.add(step, "gradient", name, {"l2_norm": l2, "linf_norm": linf})
+
+
+def _range(weight: Tensor) -> Tensor:
+    """Return (amax, smallest nonzero magnitude) of a weight, on its device."""
+    magnitude = weight.detach().abs()
+    smallest = torch.where(magnitude > 0, magnitude, math.inf).amin()
+    return torch.stack([magnitude.amax(), smallest])
+
+
+def _rates(count: Mapping[str, int], elements: int) -> dict[str, float]:
+    return {
+        "flip_rate": count["flips"] / elements,
+        "stall_ratio": stall_ratio(count["flips_among_updated"], count["updates"]),
+    }

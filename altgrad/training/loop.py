@@ -1,0 +1,248 @@
+"""The training loop, readable from top to bottom."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from altgrad.data.batches import eval_batches
+from altgrad.data.prepare import Corpus
+from altgrad.study.config import RunConfig
+from altgrad.telemetry.counters import WindowCounters, write_gradient_norms
+from altgrad.telemetry.mirror import Mirror
+from altgrad.telemetry.recorder import Recorder
+from altgrad.training.environment import Environment, peak_memory_bytes, synchronize
+from altgrad.training.guards import NonfiniteGuard
+from altgrad.training.progress import Progress
+from altgrad.training.schedule import lr_factor
+from altgrad.training.setup import Parts
+
+RunState = dict[str, Any]
+
+
+class Trainer:
+    """Trains one run, step by step, and can be stopped and restored between any two steps.
+
+    Args:
+        run: The run.
+        parts: Model, optimizer and batches.
+        corpus: The prepared corpus.
+        environment: Where it computes.
+        recorder: Takes telemetry.
+        mirror: Shows run-level metrics.
+        progress: The line that a person watches.
+    """
+
+    def __init__(
+        self,
+        run: RunConfig,
+        parts: Parts,
+        corpus: Corpus,
+        environment: Environment,
+        recorder: Recorder,
+        mirror: Mirror,
+        progress: Progress,
+    ) -> None:
+        self.run = run
+        self.parts = parts
+        self.step = 0
+        self.tokens = 0
+        self.wall_s = 0.0
+        self.events: list[dict[str, Any]] = []
+        self.diverged: str | None = None
+        self.val_loss = math.nan
+        self.guard = NonfiniteGuard(run.training.early_stop)
+        self._corpus = corpus
+        self._environment = environment
+        self._recorder = recorder
+        self._mirror = mirror
+        self._progress = progress
+        self._counters = WindowCounters(parts.weights, recorder)
+        self._losses: list[float] = []
+        self._grad_norm = math.nan
+        self._peak_lrs = [float(group["lr"]) for group in parts.optimizer.param_groups]
+        self._spent: dict[str, float] = defaultdict(float)
+        self._timed_steps = 0
+        model = parts.model
+        self._forward: Callable[..., tuple[Tensor, Tensor]] = (
+            torch.compile(model, dynamic=False) if environment.compiled else model
+        )
+
+    @property
+    def train_loss(self) -> float:
+        """Mean training loss in nats over the last window, so far."""
+        return sum(self._losses) / len(self._losses) if self._losses else math.nan
+
+    def done(self) -> bool:
+        """Return whether the run has ended, by its steps or by divergence."""
+        return self.diverged is not None or self.step >= self.run.training.steps
+
+    def advance(self) -> None:
+        """Make one optimizer step, with the evaluation and telemetry that are due after it."""
+        started = time.perf_counter()
+        training = self.run.training
+        if self.step % self.run.telemetry.window == 0:
+            self._losses = []
+        loss = self._gradients()
+        self._update(loss)
+        self.step += 1
+        self._timed_steps += 1
+        self._note_divergence()
+        last = self.done()
+        if self.step % self.run.telemetry.window == 0 or last:
+            self._close_window()
+        self.parts.optimizer.zero_grad(set_to_none=True)
+        self.wall_s += time.perf_counter() - started
+        if (self.step % training.eval_every == 0 or last) and self.diverged is None:
+            self.evaluate()
+        self._progress.update(self.step, self.train_loss, self.val_loss, self.tokens, self.wall_s)
+
+    def _note_divergence(self) -> None:
+        kind = self.guard.diverged()
+        if kind is not None and self.diverged is None:
+            self.diverged = kind
+            self.events.append({"step": self.step, "event": "diverged", "kind": kind})
+            self._progress.say(f"{self.run.run_id}: diverged at step {self.step} (nonfinite {kind}); kept as a result")
+
+    def _gradients(self) -> float:
+        """Run the forward and backward passes of one step; return its mean loss."""
+        training, model = self.run.training, self.parts.model
+        model.train()
+        total = torch.zeros((), device=self._environment.device)
+        for _ in range(training.grad_accumulation):
+            with self._timed("data_s"):
+                x, y = (t.to(self._environment.device) for t in self.parts.batches.next())
+            with self._timed("forward_backward_s"):
+                with self._environment.autocast_context():
+                    _, loss = self._forward(x, y)
+                loss = loss / training.grad_accumulation
+                loss.backward()
+                total += loss.detach()
+            self.tokens += x.numel()
+        return float(total)
+
+    def _update(self, loss: float) -> None:
+        """Clip and apply the gradients, unless they or the loss are nonfinite: then the weights stay as they are."""
+        training, optimizer = self.run.training, self.parts.optimizer
+        self._losses.append(loss)
+        with self._timed("optimizer_s"):
+            limit = training.grad_clip or math.inf
+            self._grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parts.model.parameters(), limit))
+            finite = self.guard.observe("loss", loss)
+            finite &= self.guard.observe("gradient", self._grad_norm)
+            if finite:
+                factor = lr_factor(self.step, training)
+                for group, peak in zip(optimizer.param_groups, self._peak_lrs, strict=True):
+                    group["lr"] = peak * factor
+                optimizer.step()
+
+    def _close_window(self) -> None:
+        """Write the window's rows; one transfer for the counters, one for the gradients' norms."""
+        with self._timed("telemetry_s"):
+            steps = (self.step - 1) % self.run.telemetry.window + 1
+            gradients = {n: p.grad for n, p in self.parts.model.named_parameters() if p.grad is not None}
+            write_gradient_norms(self._recorder, self.step, gradients)
+            rates = self._counters.write(self.step, steps, self.parts.optimizer.take_counts())
+            self._observe_weights(steps)
+            metrics = {
+                "train_loss": self.train_loss,
+                "train_perplexity": perplexity(self.train_loss),
+                "lr": self._peak_lrs[0] * lr_factor(self.step - 1, self.run.training),
+                    "nonfinite": float(sum(self.guard.total.values())),
+                "epoch": self.tokens / len(self._corpus.train),
+                **rates,
+            }
+            self._recorder.add(self.step, "run", "", metrics)
+            self._mirror.log(self.step, metrics)
+        self._write_timing()
+
+    def _observe_weights(self, steps: int) -> None:
+        """Look for nonfinite weights, which only a window's end can see; they count for its steps."""
+        norms = torch.stack(torch._foreach_norm([p.detach() for p in self.parts.model.parameters()]))
+        finite = bool(norms.isfinite().all())
+        for _ in range(steps):
+            self.guard.observe("weight", 0.0 if finite else math.nan)
+        self._note_divergence()
+
+    def _write_timing(self) -> None:
+        steps = max(1, self._timed_steps)
+        values = {name: self._spent[name] / steps for name in TIMED}
+        step_s = sum(values.values())
+        per_step = self.run.training.batch_size * self.run.training.grad_accumulation * self.run.model.block_size
+        peak = peak_memory_bytes(self._environment.device)
+        row = {"tokens_per_s": per_step / step_s, "step_s": step_s, **values, "peak_memory_bytes": peak}
+        self._recorder.add_timing(self.step, row)
+        self._spent.clear()
+        self._timed_steps = 0
+
+    @torch.no_grad()
+    def evaluate(self) -> float:
+        """Return the validation loss in nats through the quantized weights, their scales frozen (METR-01)."""
+        model, training = self.parts.model, self.run.training
+        model.eval()
+        batches = eval_batches(self._corpus.val, training.batch_size, self.run.model.block_size, training.eval_batches)
+        losses = []
+        for x, y in batches:
+            with self._environment.autocast_context():
+                losses.append(self._forward(x.to(self._environment.device), y.to(self._environment.device))[1])
+        self.val_loss = float(torch.stack(losses).double().mean())
+        metrics = {"val_loss": self.val_loss, "val_perplexity": perplexity(self.val_loss)}
+        self._recorder.add(self.step, "run", "", metrics)
+        self._mirror.log(self.step, metrics)
+        return self.val_loss
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        synchronize(self._environment.device)
+        self._spent[name] += time.perf_counter() - started
+
+    def state_dict(self) -> RunState:
+        """Return everything that the next step depends on."""
+        state: RunState = {
+            "step": self.step,
+            "tokens": self.tokens,
+            "wall_s": self.wall_s,
+            "model": self.parts.model.state_dict(),
+            "optimizer": self.parts.optimizer.state_dict(),
+            "batches": self.parts.batches.state_dict(),
+            "guard": self.guard.state_dict(),
+            "counters": self._counters.state_dict(),
+            "losses": list(self._losses),
+            "rng": torch.get_rng_state(),
+        }
+        if self._environment.device == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state()
+        return state
+
+    def load_state_dict(self, state: RunState) -> None:
+        """Restore what `state_dict` returned."""
+        self.step, self.tokens = state["step"], state["tokens"]
+        self.wall_s = state["wall_s"]
+        self.parts.model.load_state_dict(state["model"])
+        self.parts.optimizer.load_state_dict(state["optimizer"])
+        self.parts.batches.load_state_dict(state["batches"])
+        self.guard.load_state_dict(state["guard"])
+        self._counters.load_state_dict(state["counters"])
+        self._losses = list(state["losses"])
+        torch.set_rng_state(state["rng"])
+        if self._environment.device == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"])
+
+
+TIMED = ("data_s", "forward_backward_s", "optimizer_s", "telemetry_s")
+"""The parts of a step that are timed apart (METR-03)."""
+
+
+def perplexity(loss: float) -> float:
+    """Return `exp(loss)` for a loss in nats (METR-02); Inf where it exceeds a double."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf

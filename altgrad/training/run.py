@@ -1,0 +1,213 @@
+"""One run from its config to its files: train, resume, or hand out what is finished.
+
+The run's folder holds the declared files (`OUTPUTS`) and an undeclared folder `state/`, which is the truth: restart
+state while the run trains and the finished files after. A workflow engine may delete the declared files; asked again,
+they are handed out from the state without training. The state is filed under a key of config and corpus, so that a
+changed config starts anew and the old state stays for when it comes back.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as to_safetensors
+
+from altgrad.data.prepare import Corpus, load_corpus
+from altgrad.errors import CheckpointError, MismatchError
+from altgrad.study.config import RunConfig
+from altgrad.telemetry.mirror import Mirror
+from altgrad.telemetry.recorder import Recorder
+from altgrad.training.checkpoint import StateFolder, write_bytes
+from altgrad.training.environment import Environment, prepare_process, resolve_environment
+from altgrad.training.loop import Trainer
+from altgrad.training.process import Interrupts, exclusive
+from altgrad.training.progress import Progress
+from altgrad.training.setup import build, build_model
+from altgrad.training.stamp import read_stamp, require_same, run_stamp, state_key, write_stamp
+from altgrad.training.summary import summarize
+
+OUTPUTS = ("config.json", "telemetry.parquet", "timing.parquet", "final.safetensors", "summary.json")
+"""The declared files of a run, in the order in which they are written; the summary says that the rest is there."""
+
+FINISHED = "finished"
+
+
+def train_run(run: RunConfig, corpus_folder: Path, out: Path, set_aside: bool, say: Callable[[str], None]) -> int:
+    """Train a run to its end, from wherever an earlier process left it.
+
+    Args:
+        run: The run.
+        corpus_folder: A corpus as `altgrad prepare` writes it.
+        out: The run's folder.
+        set_aside: Leave files of another config where they are and train beside them; otherwise they are refused.
+        say: Takes messages for the user.
+
+    Returns:
+        The process's exit status: 0 at the run's end (a diverged run is a result), 128 + the signal's number after an
+        interrupt, with the state saved.
+
+    Raises:
+        AltGradError: The corpus, folder, device or state cannot be used; nothing was overwritten.
+    """
+    corpus = load_corpus(corpus_folder)
+    stamp = run_stamp(run, corpus.fingerprint)
+    state = out / "state"
+    _require_writable(out)
+    with exclusive(state / "lock"):
+        home = state / state_key(run, corpus.fingerprint)
+        if not set_aside:
+            _refuse_others(out, home, stamp)
+        if not (home / FINISHED / OUTPUTS[-1]).exists():
+            status = _train(run, corpus, home, stamp, say)
+            if status:
+                return status
+        else:
+            say(f"{run.run_id}: finished already; handing out its files")
+        _hand_out(home / FINISHED, out)
+    return 0
+
+
+def _require_writable(out: Path) -> None:
+    """Find out that a disk is read-only before hours of computing, not after."""
+    try:
+        (out / "state").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            str(out),
+            f"it cannot be made (errno {error.errno}: {error.strerror})",
+            "Name a folder that can be written to",
+        ) from error
+    write_bytes(out / "state" / ".writable", b"")
+
+
+def _refuse_others(out: Path, home: Path, stamp: dict[str, object]) -> None:
+    """Refuse a folder in which another config, corpus or revision has left its run."""
+    advice = "Name another folder with --out, or pass --set-aside to keep the old run's state and train beside it"
+    for other in sorted(path for path in (out / "state").iterdir() if path.is_dir() and path != home):
+        found = read_stamp(other)
+        if found is not None:
+            same_kind = {key: value for key, value in found.items() if not key.startswith("environment.")}
+            require_same(other, same_kind, stamp, advice)
+    if not home.exists() and (out / "summary.json").exists():
+        raise MismatchError(str(out), "it holds a finished run without its state", advice)
+
+
+def _train(run: RunConfig, corpus: Corpus, home: Path, stamp: dict[str, object], say: Callable[[str], None]) -> int:
+    model = build_model(run, int(corpus.meta["tokenizer"]["vocab_size"]))
+    environment = resolve_environment(run, sum(p.numel() for p in model.parameters()))
+    prepare_process(environment)
+    folder = StateFolder(home, say)
+    _check_stamp(home, {**stamp, **environment.stamp()})
+    if environment.compiled:
+        say(f"{run.run_id}: compiling; the first steps take longer")
+    parts = build(run, model, corpus, environment.device)
+    recorder = Recorder(run.run_id)
+    loaded = folder.load()
+    progress = Progress(run.run_id, run.training.steps, loaded[0].step if loaded else 0)
+    mirror = Mirror(run, home / "wandb", progress.say)
+    trainer = Trainer(run, parts, corpus, environment, recorder, mirror, progress)
+    if loaded:
+        trainer.load_state_dict(loaded[1])
+        recorder.restore(folder.shard_bytes(loaded[0]))
+        progress.say(f"{run.run_id}: going on from step {trainer.step}")
+    else:
+        folder.save(0, trainer.state_dict(), {})
+    try:
+        status = _loop(trainer, folder, recorder)
+        if not status:
+            _finish(trainer, corpus, environment, folder, recorder, mirror)
+    finally:
+        mirror.close()
+        progress.close()
+    return status
+
+
+def _check_stamp(home: Path, stamp: dict[str, object]) -> None:
+    found = read_stamp(home)
+    if found is None:
+        write_stamp(home, stamp)
+    else:
+        require_same(
+            home, found, stamp, "Go on with the settings that it was started with, or delete the folder to start anew"
+        )
+
+
+def _loop(trainer: Trainer, folder: StateFolder, recorder: Recorder) -> int:
+    """Step until the end or a signal, saving on the way; return the exit status."""
+    interrupts = Interrupts()
+    try:
+        while not trainer.done():
+            trainer.advance()
+            signal = interrupts.pending()
+            due = trainer.step % trainer.run.training.checkpoint_every == 0
+            if trainer.diverged is None and not trainer.done() and (signal or due):
+                folder.save(trainer.step, trainer.state_dict(), recorder.cut_shards(trainer.step))
+            if signal and not trainer.done():
+                return 128 + signal
+        return 0
+    finally:
+        interrupts.restore()
+
+
+def _finish(
+    trainer: Trainer,
+    corpus: Corpus,
+    environment: Environment,
+    folder: StateFolder,
+    recorder: Recorder,
+    mirror: Mirror,
+) -> None:
+    """Write the finished files, the summary last, and drop the restart state."""
+    finished = folder.folder / FINISHED
+    finished.mkdir(exist_ok=True)
+    model_state = _last_good_weights(trainer, folder)
+    recorder.write(finished)
+    write_bytes(finished / "final.safetensors", to_safetensors(model_state))
+    write_bytes(finished / "config.json", (trainer.run.model_dump_json(indent=1) + "\n").encode())
+    summary = summarize(trainer, corpus, environment)
+    summary["files"] = {name: _sha256(finished / name) for name in OUTPUTS[:-1]}
+    text = json.dumps(summary, indent=1, sort_keys=True, allow_nan=False)
+    write_bytes(finished / "summary.json", (text + "\n").encode())
+    mirror.summarize(summary)
+    folder.discard()
+
+
+def _last_good_weights(trainer: Trainer, folder: StateFolder) -> dict[str, torch.Tensor]:
+    """Return the model's state; after a divergence that reached the weights, the last checkpoint's."""
+    state = trainer.parts.model.state_dict()
+    if trainer.diverged and not all(math.isfinite(float(p.detach().norm())) for p in trainer.parts.model.parameters()):
+        loaded = folder.load()
+        if loaded is not None:
+            state = loaded[1]["model"]
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+
+
+def _hand_out(finished: Path, out: Path) -> None:
+    """Verify the finished files and put them where they are declared, newer than what they were made from."""
+    hashes = json.loads((finished / "summary.json").read_text())["files"]
+    for name, sha256 in hashes.items():
+        if _sha256(finished / name) != sha256:
+            raise CheckpointError(
+                str(finished / name),
+                "it is damaged: its hash is not the one in the summary",
+                f"Delete {finished} to train the run again",
+            )
+    for name in OUTPUTS:
+        temporary = out / f".{name}.tmp"
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(finished / name, temporary)
+        except OSError:
+            shutil.copyfile(finished / name, temporary)
+        os.replace(temporary, out / name)
+        os.utime(out / name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,147 @@
+"""From a run's config to the objects that train it.
+
+Seeds are derived by purpose, so that the cells of a seed differ only by their factors.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from altgrad.data.batches import BatchSampler
+from altgrad.data.prepare import Corpus
+from altgrad.models.gpt import GPT, GPTConfig
+from altgrad.nn.plan import PrecisionPlan
+from altgrad.nn.surgery import named_quantized_weights, quantize_model
+from altgrad.numerics import catalog
+from altgrad.optim.base import GridOptimizer
+from altgrad.optim.groups import param_groups
+from altgrad.optim.manifold_adamw import ManifoldAdamW
+from altgrad.optim.rung_sgd import RungSGD
+from altgrad.study.config import RunConfig
+from altgrad.telemetry.counters import TrackedWeight
+
+REST_FORMAT = "BF16"
+"""What the layers that a run does not quantize are rounded to."""
+
+
+@dataclass
+class Parts:
+    """What a run trains with.
+
+    Attributes:
+        model: The quantized model.
+        optimizer: Its optimizer.
+        batches: Training batches.
+        weights: The quantized weights, tied ones once.
+    """
+
+    model: GPT
+    optimizer: GridOptimizer
+    batches: BatchSampler
+    weights: list[TrackedWeight]
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """Return a 63-bit seed for one purpose, independent of those for others.
+
+    Args:
+        seed: The run's seed.
+        purpose: What it is for, for example `weights`.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "little") >> 1
+
+
+def build_model(run: RunConfig, vocab_size: int) -> GPT:
+    """Return the unquantized model of a run; the same initial weights in every cell of a seed."""
+    shape = run.model
+    config = GPTConfig(
+        vocab_size=vocab_size,
+        block_size=shape.block_size,
+        n_layer=shape.n_layer,
+        n_head=shape.n_head,
+        n_embd=shape.n_embd,
+        dropout=shape.dropout,
+        bias=shape.bias,
+        tie_weights=shape.tie_weights,
+    )
+    return GPT(config, generator=_generator(run, "weights"))
+
+
+def build(run: RunConfig, model: GPT, corpus: Corpus, device: str) -> Parts:
+    """Quantize the model and build its optimizer and batches.
+
+    Args:
+        run: The run.
+        model: From `build_model`.
+        corpus: The prepared corpus.
+        device: `cpu` or `cuda`.
+    """
+    if run.custom_format is not None:
+        catalog.register(run.float_format())
+    torch.manual_seed(derive_seed(run.seed, "dropout"))
+    quantize_model(model.to(device), _plan(run))
+    training = run.training
+    sampler = BatchSampler(
+        corpus.train, training.batch_size, run.model.block_size, seed=derive_seed(run.seed, "batches")
+    )
+    optimizer = _optimizer(run, model)
+    weights = [TrackedWeight(name, parameter, scaler) for name, parameter, scaler in named_quantized_weights(model)]
+    return Parts(model, optimizer, sampler, weights)
+
+
+def _plan(run: RunConfig) -> PrecisionPlan:
+    section = run.quantization
+    patterns: dict[str, Any] = {pattern: run.float_format() for pattern in run.layer_patterns}
+    patterns.setdefault("*", REST_FORMAT)
+    return PrecisionPlan(
+        patterns,
+        scaling=section.scaling,
+        history=section.history,
+        per_row=section.per_row,
+        power_of_two=section.power_of_two,
+    )
+
+
+def _optimizer(run: RunConfig, model: GPT) -> GridOptimizer:
+    spec, training = run.update_spec, run.training
+    groups = param_groups(model, weight_decay=training.weight_decay)
+    generator = _generator(run, "stochastic rounding")
+    if spec.optimizer == "rung_sgd":
+        for group in groups:
+            if _is_plain(group):
+                group.update(direction="adamw", metric_power=0.0, storage="master", lr=training.plain_lr)
+        return RungSGD(
+            groups,
+            lr=run.lr,
+            momentum=spec.momentum,
+            max_rungs=spec.max_rungs,
+            storage=run.storage,
+            generator=generator,
+            count=True,
+        )
+    for group in groups:
+        if _is_plain(group):
+            group.update(metric_power=0.0, storage="master")
+    return ManifoldAdamW(
+        groups,
+        lr=run.lr,
+        betas=training.betas,
+        eps=training.eps,
+        weight_decay=training.weight_decay,
+        metric_power=spec.metric_power,
+        precondition=spec.precondition,
+        storage=run.storage,
+        generator=generator,
+        count=True,
+    )
+
+
+def _is_plain(group: dict[str, Any]) -> bool:
+    """Return whether a group's weights stay off the study's grid: no format, or a reference format."""
+    return group["fmt"] is None or catalog.resolve(group["fmt"]).is_reference
+
+
+def _generator(run: RunConfig, purpose: str) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(run.seed, purpose))
