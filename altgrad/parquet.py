@@ -49,17 +49,30 @@ def write_table(path: Path, table: pa.Table) -> None:
         raise
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, columns: tuple[Column, ...] | None = None) -> pa.Table:
     """Read a table and verify its pages' checksums.
 
+    Args:
+        path: The file.
+        columns: The columns that it must have; they catch damage to the footer, which has no checksum.
+
     Raises:
-        TableError: The file is missing or damaged.
+        TableError: The file is missing or damaged, or has other columns.
     """
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        table = pq.read_table(path, page_checksum_verification=True)
+        found = dict(zip(table.column_names, table.schema.types, strict=True))
     except FileNotFoundError:
         raise TableError(str(path), "there is no such file", "Run the step that makes it") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TableError(
             str(path), f"it is damaged or is not Parquet ({error})", "Delete it and run the step that makes it again"
         ) from None
+    expected = {column.name: _ARROW_TYPES[column.dtype] for column in columns or ()}
+    if columns is not None and found != expected:
+        raise TableError(
+            str(path),
+            f"it has the columns {', '.join(found)}, not {', '.join(expected)}",
+            "Delete it and run the step that makes it again",
+        )
+    return table
