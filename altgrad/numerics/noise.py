@@ -35,13 +35,13 @@ def hash_indices(shape: torch.Size, key: Tensor) -> Tensor:
     """Hash each element's index with a key.
 
     Args:
-        shape: Shape of the result; an element's index is its place in row-major order, modulo 2^32.
+        shape: Shape of the result, of less than 2^31 elements; an element's index is its place in row-major order.
         key: int32 tensor of shape (2,).
 
     Returns:
         int32 tensor of that shape, uniform over all 32 bits.
     """
-    index = torch.arange(math.prod(shape), dtype=torch.int64, device=key.device).to(torch.int32)
+    index = torch.arange(math.prod(shape), dtype=torch.int32, device=key.device)
     # int32 products wrap modulo 2^32; `>>` copies the sign, so the mask makes the shift a logical one.
     h = index.bitwise_xor_(key[0])
     h.bitwise_xor_((h >> 16).bitwise_and_(0xFFFF)).mul_(_FIRST)
