@@ -84,3 +84,11 @@ class TableError(AltGradError, ValueError):
 
 class ReportError(AltGradError, ValueError):
     """A report or figure that does not exist or cannot be made from the tables given."""
+
+
+class ModelError(AltGradError, ValueError):
+    """A model's shape, or an input, that it cannot take."""
+
+
+class NotSupportedError(AltGradError, NotImplementedError):
+    """Something that this version does not do."""
