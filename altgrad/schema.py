@@ -65,8 +65,253 @@ DIAGNOSTICS = (
     Column("value", "float64", "", "Its value on the run's final weights."),
 )
 
+FORMAT = Column("format", "string", "", "The weights' format.")
+UPDATE = Column("update", "string", "", "The update rule.")
+STORAGE = Column("storage", "string", "", "Where a step lands: master, nearest or stochastic.")
+LAYERS = Column("layers", "string", "", "The layers that are in the format.")
+CELL = (FORMAT, UPDATE, STORAGE, LAYERS)
+LR = Column("lr", "float64", "", "The peak learning rate.")
+SEED = Column("seed", "int64", "", "The seed.")
+TENSOR = Column("tensor", "string", "", "The parameter's dotted name.")
+LAYER_TYPE = Column("layer_type", "string", "", "The tensor's layer type; all is every tensor in the run's format.")
+METRIC = Column("metric", "string", "", "The metric's name.")
+N = Column("n", "int64", "runs", "How many seeds.")
+LOW = Column("low", "float64", "", "The interval's lower end; NaN where the seeds are too few.")
+HIGH = Column("high", "float64", "", "The interval's upper end; NaN where the seeds are too few.")
+
+
+def _count(name: str, meaning: str) -> Column:
+    return Column(name, "int64", "elements x steps", meaning)
+
+
+def _share(name: str, meaning: str) -> Column:
+    return Column(name, "float64", "share", meaning)
+
+
+COUNTS = (
+    _count("elements", "Elements times steps: the denominator."),
+    _count("flips", "Elements whose rung of q(W) changed at the step's scale (FLIP-01)."),
+    _count("flips_among_updated", "Flips of elements with a nonzero gradient."),
+    _count("updates", "Elements with a nonzero gradient (UPDT-01)."),
+    _count("stall", "Elements with a nonzero gradient whose rung did not change (STAB-04)."),
+    _count("zero_update", "Elements whose stored weight did not change (GRAD-04)."),
+    _count("rescale_moves", "Elements that a changed scale moved; no flips."),
+    _count("overflow", "Weights beyond scale * max before clamping (STAB-01, forward)."),
+    _count("underflow", "Nonzero weights that round to 0 (STAB-01, forward)."),
+    _count("update_underflow", "Nonzero intended updates that did not move the stored weight (STAB-01, optimizer)."),
+)
+RATES = (
+    _share("flip_rate", "flips / elements (FLIP-02)."),
+    _share("stall_ratio", "1 - flips_among_updated / updates, in [0, 1] (UPDT-02)."),
+    _share("zero_update_rate", "zero_update / elements (GRAD-04)."),
+    _share("overflow_rate", "overflow / elements."),
+    _share("underflow_rate", "underflow / elements."),
+    _share("update_underflow_rate", "update_underflow / elements."),
+)
+
+RUNS = (
+    RUN_ID,
+    Column("role", "string", "", "baseline, grid or included (a finished run from elsewhere)."),
+    Column("study", "string", "", "The study that the run was made for."),
+    *CELL,
+    LR,
+    SEED,
+    Column("status", "string", "", "finished, diverged, shifted, or missing (planned, and not there)."),
+    Column("comparable", "bool", "", "Whether it has the study's model, training and corpus, and enters comparisons."),
+    Column("score", "float64", "nats", "val_loss; ln(vocabulary size) where the run diverged."),
+    Column("val_loss", "float64", "nats", "Validation loss through the quantized weights at the end."),
+    Column("val_perplexity", "float64", "", "exp(val_loss)."),
+    Column("train_loss", "float64", "nats", "Mean training loss of the last window."),
+    Column("steps", "int64", "steps", "Optimizer steps done."),
+    Column("steps_planned", "int64", "steps", "Optimizer steps that the config asks for."),
+    Column("tokens", "int64", "tokens", "Training tokens seen."),
+    Column("tokens_per_s", "float64", "tokens/s", "Over the whole run, evaluation left out."),
+    Column("wall_s", "float64", "s", "Time spent in training steps."),
+    Column("peak_memory_bytes", "int64", "bytes", "Peak memory of the process (CPU) or the device (CUDA)."),
+    Column("parameters", "int64", "", "Parameters of the model."),
+    Column("device", "string", "", "What it ran on."),
+    Column("versions", "string", "", "Versions that the result depends on, as JSON."),
+    Column("git_revision", "string", "", "The commit that trained it."),
+    Column("config_hash", "string", "", "SHA-256 of the config fields that decide the result."),
+    Column("corpus_fingerprint", "string", "", "The corpus's fingerprint."),
+    Column("revision", "int64", "", "The training stage's revision."),
+    Column("events", "int64", "", "How many events the run logged."),
+)
+CURVES = (RUN_ID, STEP, METRIC, Column("value", "float64", "", "The run-level metric's value at the step."))
+COUNTERS = (
+    RUN_ID,
+    STEP,
+    LAYER_TYPE,
+    METRIC,
+    Column("value", "float64", "", "A count of COUNTS summed over the window and the layer type, or a rate of RATES."),
+)
+TENSORS = (
+    RUN_ID,
+    TENSOR,
+    LAYER_TYPE,
+    Column("studied", "bool", "", "Whether the tensor is in the run's format; else it is in the reference format."),
+    *COUNTS,
+    *RATES,
+    Column("amax", "float64", "", "Largest magnitude at the end (STAB-03)."),
+    Column("range_bits", "float64", "bits", "log2(amax / smallest nonzero magnitude) at the end (STAB-03)."),
+    Column("gradient_l2", "float64", "", "Root mean square over the windows of the gradient's L2 norm (GRAD-01)."),
+    Column("gradient_linf", "float64", "", "Largest Linf norm of the gradient over the windows (GRAD-01)."),
+)
+FLIP_EPOCHS = (
+    RUN_ID,
+    TENSOR,
+    LAYER_TYPE,
+    Column("epoch", "int32", "epochs", "1 is the first; a window counts where it ends."),
+    _count("elements", "Elements times steps."),
+    _count("flips", "Flips (FLIP-01)."),
+    _share("flip_rate", "flips / elements (FLIP-02)."),
+)
+TENSOR_DIAGNOSTICS = (RUN_ID, TENSOR, LAYER_TYPE, METRIC, Column("value", "float64", "", "On the final weights."))
+FORMATS = (
+    FORMAT,
+    Column("exponent_bits", "int32", "bits", "E."),
+    Column("mantissa_bits", "int32", "bits", "M."),
+    Column("bias", "int32", "", "Exponent bias."),
+    Column("max", "float64", "", "Largest finite value."),
+    Column("smallest_subnormal", "float64", "", "Smallest positive value."),
+    Column("range_bits", "float64", "bits", "log2(max / smallest_subnormal)."),
+    Column("num_values", "int64", "", "Distinct finite values."),
+    Column("reference", "bool", "", "Whether it is a 16-bit reference format."),
+    Column("source", "string", "", "The standard or tool that defines it."),
+)
+UPDATES = (
+    UPDATE,
+    Column("optimizer", "string", "", "manifold_adamw or rung_sgd."),
+    Column("metric_power", "float64", "", "p of the metric S^p; 0 is AdamW."),
+    Column("precondition", "string", "", "What the metric multiplies: the update or the gradient."),
+    Column("geometry_aware", "bool", "", "Whether it is compared with adamw as geometry-aware."),
+    Column("primary", "bool", "", "Whether it is the geometry-aware update that was fixed beforehand."),
+)
+TIMING_SUMMARY = (
+    RUN_ID,
+    Column("windows", "int64", "", "Windows summed up: all but the first, which warms up, where there are more."),
+    *(Column(c.name, c.dtype, c.unit, f"Median over the windows. {c.meaning}") for c in TIMING[2:-1]),
+    Column("peak_memory_bytes", "int64", "bytes", "Largest over the windows."),
+)
+STUDY = (
+    Column("key", "string", "", "A field of altgrad.analysis.study_info.StudyInfo."),
+    Column("value", "string", "", "Its value as JSON."),
+)
+
+CELLS = (
+    *CELL,
+    LR,
+    N,
+    Column("mean", "float64", "nats", "Mean score (validation loss)."),
+    Column("sd", "float64", "nats", "Its standard deviation over the seeds."),
+    LOW,
+    HIGH,
+    Column("diverged", "int64", "runs", "Runs that diverged and scored ln(vocabulary size)."),
+    Column("chosen", "bool", "", "Whether this learning rate has the lowest mean score of its cell."),
+    Column("lrs", "int64", "", "How many learning rates the cell was run at."),
+    Column("lr_at_edge", "bool", "", "Whether the learning rate is the lowest or highest of those."),
+)
+COMPARISONS = (
+    Column("estimand", "string", "", "benefit, did or gap; see altgrad.analysis.comparisons."),
+    *CELL,
+    Column("reference", "string", "", "What it is compared with."),
+    LR,
+    Column("reference_lr", "float64", "", "The reference's own chosen learning rate; NaN for did."),
+    N,
+    Column("mean", "float64", "nats", "Mean of the paired differences."),
+    Column("sd", "float64", "nats", "Their standard deviation."),
+    LOW,
+    HIGH,
+    Column("p_t", "float64", "", "Two-sided p-value of the paired t test."),
+    Column("p_sign_flip", "float64", "", "Two-sided p-value of the sign-flip test."),
+    Column("p_holm", "float64", "", "p_sign_flip after Holm's correction over the formats."),
+    Column("verdict", "string", "", "What may be said; see altgrad.analysis.verdicts."),
+    Column("diverged", "int64", "runs", "Diverged runs among those compared."),
+    Column("lr_at_edge", "bool", "", "Whether a learning rate involved stands at the edge of its grid."),
+)
+DIFFERENCES = (
+    COMPARISONS[0],
+    *CELL,
+    SEED,
+    Column("value", "float64", "nats", "The paired difference of one seed."),
+)
+BANDS = (
+    *CELL,
+    LR,
+    LAYER_TYPE,
+    METRIC,
+    STEP,
+    N,
+    Column("mean", "float64", "", "Mean over the seeds at the chosen learning rate."),
+    Column("low", "float64", "", "Smallest of the seeds."),
+    Column("high", "float64", "", "Largest of the seeds."),
+    Column("complete", "bool", "", "Whether every seed of the cell still runs at this step."),
+)
+LAYER_RATES = (
+    *CELL,
+    LAYER_TYPE,
+    METRIC,
+    N,
+    Column("mean", "float64", "", "Mean over the seeds of the whole run's rate, or of the diagnostic over tensors."),
+    Column("low", "float64", "", "Smallest of the seeds."),
+    Column("high", "float64", "", "Largest of the seeds."),
+)
+FAILURES = (
+    RUN_ID,
+    *CELL,
+    LR,
+    SEED,
+    Column("chosen", "bool", "", "Whether the run is at its cell's chosen learning rate."),
+    Column("stage", "string", "", "forward, optimizer, divergence or none; see altgrad.analysis.failures."),
+    Column("first", "bool", "", "Whether it is the run's first failing stage; true for none."),
+    LAYER_TYPE,
+    METRIC,
+    Column("value", "float64", "", "The whole run's rate, which is the evidence; NaN for a divergence."),
+    Column("threshold", "float64", "", "From which value it is a failure."),
+    Column("step", "int64", "steps", "Where it was first seen; -1 for none."),
+)
+SWEET_SPOTS = (
+    Column("basis", "string", "", "loss (runs with this layer type alone in the format) or counters."),
+    LAYER_TYPE,
+    *CELL[:3],
+    METRIC,
+    Column("rank", "int64", "", "1 is the best of its layer type and storage."),
+    N,
+    Column("mean", "float64", "", "Mean gap to the baseline in nats (loss), or mean rate (counters); low is good."),
+    LOW,
+    HIGH,
+    Column("verdict", "string", "", "best, not told apart from the best, worse than the best, or not enough seeds."),
+)
+
+ANALYSIS_TABLES: dict[str, tuple[Column, ...]] = {
+    "study": STUDY,
+    "runs": RUNS,
+    "curves": CURVES,
+    "counters": COUNTERS,
+    "tensors": TENSORS,
+    "flip_epochs": FLIP_EPOCHS,
+    "tensor_diagnostics": TENSOR_DIAGNOSTICS,
+    "formats": FORMATS,
+    "updates": UPDATES,
+    "timing_summary": TIMING_SUMMARY,
+}
+"""What `altgrad tabulate` writes."""
+
+STATISTICS: dict[str, tuple[Column, ...]] = {
+    "cells": CELLS,
+    "comparisons": COMPARISONS,
+    "differences": DIFFERENCES,
+    "bands": BANDS,
+    "layer_rates": LAYER_RATES,
+    "failures": FAILURES,
+    "sweet_spots": SWEET_SPOTS,
+}
+"""What `altgrad analyse` writes."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "telemetry": TELEMETRY,
     "timing": TIMING,
     "diagnostics": DIAGNOSTICS,
+    **ANALYSIS_TABLES,
+    **STATISTICS,
 }
