@@ -24,9 +24,10 @@ def train(
     """
     import sys
 
-    from altgrad.study.loading import read_run_config
+    from altgrad.study.config import RunConfig
+    from altgrad.study.loading import load_config
     from altgrad.training.run import train_run
 
-    run = read_run_config(config)
+    run = load_config(RunConfig, config)
     status = train_run(run, corpus, out, set_aside, say=lambda message: print(message, file=sys.stderr))
     raise typer.Exit(status)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from altgrad.data.batches import eval_batches
-from altgrad.data.prepare import Corpus
+from altgrad.data.store import Corpus
 from altgrad.study.config import RunConfig
 from altgrad.telemetry.counters import WindowCounters, write_gradient_norms
 from altgrad.telemetry.mirror import Mirror

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save as to_safetensors
 
-from altgrad.data.prepare import Corpus, load_corpus
+from altgrad.data.store import Corpus, load_corpus
 from altgrad.errors import CheckpointError, MismatchError
 from altgrad.study.config import RunConfig
 from altgrad.telemetry.mirror import Mirror

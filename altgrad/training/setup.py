@@ -10,11 +10,10 @@ from typing import Any
 import torch
 
 from altgrad.data.batches import BatchSampler
-from altgrad.data.prepare import Corpus
+from altgrad.data.store import Corpus
 from altgrad.models.gpt import GPT, GPTConfig
 from altgrad.nn.plan import PrecisionPlan
 from altgrad.nn.surgery import named_quantized_weights, quantize_model
-from altgrad.numerics import catalog
 from altgrad.optim.base import GridOptimizer
 from altgrad.optim.groups import param_groups
 from altgrad.optim.manifold_adamw import ManifoldAdamW
@@ -78,8 +77,6 @@ def build(run: RunConfig, model: GPT, corpus: Corpus, device: str) -> Parts:
         corpus: The prepared corpus.
         device: `cpu` or `cuda`.
     """
-    if run.custom_format is not None:
-        catalog.register(run.float_format())
     torch.manual_seed(derive_seed(run.seed, "dropout"))
     quantize_model(model.to(device), _plan(run))
     training = run.training
@@ -140,7 +137,7 @@ def _optimizer(run: RunConfig, model: GPT) -> GridOptimizer:
 
 def _is_plain(group: dict[str, Any]) -> bool:
     """Return whether a group's weights stay off the study's grid: no format, or a reference format."""
-    return group["fmt"] is None or catalog.resolve(group["fmt"]).is_reference
+    return group["fmt"] is None or group["scalers"][0].fmt.is_reference
 
 
 def _generator(run: RunConfig, purpose: str) -> torch.Generator:

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from altgrad.data.prepare import Corpus
+from altgrad.data.store import Corpus
 from altgrad.study.grid import config_hash
 from altgrad.training.environment import Environment, git_revision, peak_memory_bytes, versions
 from altgrad.training.loop import Trainer, perplexity
