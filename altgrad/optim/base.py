@@ -1,0 +1,233 @@
+"""The one step that every optimizer here shares: direction, then scale, then storage, then counts."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, overload
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from altgrad.errors import OptimizerError
+from altgrad.numerics.scaling import Scaler
+from altgrad.optim.binding import bind_scalers, resolve_format
+from altgrad.optim.counting import COUNTERS, count_step
+from altgrad.optim.direction import Direction
+from altgrad.optim.grid import Grid
+from altgrad.optim.settings import check_settings
+from altgrad.optim.storage import MASTER, land
+
+
+class GridOptimizer(torch.optim.Optimizer):
+    """An optimizer whose groups are a direction, a metric and a storage each.
+
+    A group with a format (`fmt`, as `param_groups` makes them) holds quantized weights, each with its `Scaler`. A step
+    of such a weight makes the intended weight u, advances the scale from u's largest magnitude, and stores u: as it is
+    (`master`) or rounded to the grid at the new scale (`nearest`, `stochastic`). Where the storage is on the grid,
+    adding the group lands its weights there. A group without a format is stepped in place.
+
+    Nothing in a step waits for the device. A subclass says which directions it offers and gives every setting of
+    theirs a default.
+
+    Args:
+        params: Parameters, named parameters or groups.
+        defaults: Every setting of a group, by name.
+        generator: Draws for stochastic storage.
+
+    Attributes:
+        directions: The directions that a group's `direction` may name.
+        generator: As given.
+
+    Raises:
+        OptimizerError: If a setting is outside its range, or a group's formats and scales do not fit.
+    """
+
+    directions: ClassVar[dict[str, Direction]] = {}
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any], generator: torch.Generator | None) -> None:
+        self.generator = generator
+        self._counts: dict[Tensor, Tensor] = {}
+        check_settings(self._name, defaults)
+        super().__init__(params, defaults)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    @torch.no_grad()
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, and land its weights on the grid where its storage is there.
+
+        Args:
+            param_group: `params`; for quantized weights `fmt` (a format or its name) and `scalers` (one `Scaler` a
+                parameter; left out, the scale stays 1); any setting.
+
+        Raises:
+            OptimizerError: If a setting is outside its range, or formats and scales do not fit.
+        """
+        group = self._complete(param_group)
+        check_settings(self._name, group)
+        self._check(group)
+        super().add_param_group(group)
+        try:
+            group["scalers"] = bind_scalers(self._name, group)
+        except OptimizerError:
+            self.param_groups.pop()
+            raise
+        group["fmt"] = group["fmt"] and group["fmt"].name
+        for p, scaler in zip(group["params"], group["scalers"] or (), strict=False):
+            self._counts[p] = torch.zeros(len(COUNTERS), dtype=torch.int64, device=p.device)
+            p.copy_(land(p, Grid(scaler.fmt, scaler.scale), group["storage"], self.generator))
+
+    def _complete(self, group: dict[str, Any]) -> dict[str, Any]:
+        """Return a copy of a group with every setting, and its format as a `FloatFormat` or None."""
+        group = {**self.defaults, "scalers": None, **group}
+        return {**group, "fmt": resolve_format(self._name, group)}
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """Refuse what settings cannot be combined."""
+        fmt, storage = group["fmt"], group["storage"]
+        if group["direction"] not in self.directions:
+            raise OptimizerError(
+                self._name,
+                f"direction={group['direction']!r} is not one of its own",
+                f"Choose from {', '.join(self.directions)}",
+            )
+        if fmt is None or storage != "stochastic":
+            return
+        if fmt.is_reference:
+            raise OptimizerError(
+                self._name,
+                f"storage='stochastic' with the reference format {fmt.name}, which torch's cast rounds to nearest",
+                'Set storage="nearest" or "master" for this group',
+            )
+        if self.generator is None:
+            raise OptimizerError(
+                self._name,
+                "storage='stochastic' without a generator",
+                "Pass generator=torch.Generator().manual_seed(seed)",
+            )
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one step with the gradients that the parameters hold.
+
+        A parameter whose `grad` is None is left alone. Gradients that are not finite are not looked for: they make
+        the weights so.
+
+        Args:
+            closure: Evaluates the model again and returns the loss.
+
+        Returns:
+            The closure's loss, or None.
+
+        Raises:
+            OptimizerError: If a gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group, p, scaler in self._parameters():
+            if p.grad is None or not p.numel():
+                continue
+            if p.grad.is_sparse:
+                raise OptimizerError(self._name, "a gradient is sparse", "Set sparse=False in the embedding")
+            if scaler is None:
+                self.directions[group["direction"]](p, p.grad, self.state[p], group, None)
+            else:
+                self._step_quantized(p, p.grad, scaler, group)
+        return loss
+
+    def _step_quantized(self, p: Tensor, g: Tensor, scaler: Scaler, group: dict[str, Any]) -> None:
+        """Step one quantized weight, and count."""
+        grid = Grid(scaler.fmt, scaler.scale)  # the scaler's own buffer, which advancing updates
+        u = p.clone()
+        self.directions[group["direction"]](u, g, self.state[p], group, grid)
+        scaler.advance(scaler.amax_of(u))
+        landed = land(u, grid, group["storage"], self.generator)
+        if group["count"]:
+            self._counts[p].add_(count_step(p, g, u, landed, grid, stored_on_grid=group["storage"] != MASTER))
+        p.copy_(landed)
+
+    def _parameters(self) -> Iterator[tuple[dict[str, Any], Tensor, Scaler | None]]:
+        """Iterate over all parameters with their groups, and their scalers where they have one."""
+        for group in self.param_groups:
+            scalers = group["scalers"] or itertools.repeat(None)
+            yield from zip(itertools.repeat(group), group["params"], scalers, strict=False)
+
+    def take_counts(self) -> dict[str | int, Tensor]:
+        """Return the counts since the last call, and start again from zero.
+
+        Returns:
+            For each quantized weight of a group with `count`, by its name (its index over all groups where there are
+            no names): int64 tensor of shape `(len(COUNTERS),)` on the weight's device.
+        """
+        taken: dict[str | int, Tensor] = {}
+        for index, name, counts in self._counted():
+            taken[index if name is None else name] = counts.clone()
+            counts.zero_()
+        return taken
+
+    def _counted(self) -> Iterator[tuple[int, str | None, Tensor]]:
+        """Iterate over the accumulators in use, with their parameters' indices and names."""
+        start = 0
+        for group in self.param_groups:
+            names = group.get("param_names") or itertools.repeat(None)
+            for index, (p, name) in enumerate(zip(group["params"], names, strict=False), start):
+                if group["count"] and p in self._counts:
+                    yield index, name, self._counts[p]
+            start += len(group["params"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on but the weights and their scales.
+
+        Returns:
+            torch's `state` and `param_groups` (without the scalers, whose state is the model's), `counts` (the
+            accumulators by parameter index) and, where there is one, the `generator`'s state.
+        """
+        state = super().state_dict()
+        state["param_groups"] = [
+            {name: value for name, value in group.items() if name != "scalers"} for group in state["param_groups"]
+        ]
+        state["counts"] = {index: counts.clone() for index, _, counts in self._counted()}
+        if self.generator is not None:
+            state["generator"] = self.generator.get_state()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned. The scalers stay the optimizer's own.
+
+        Args:
+            state_dict: As from `state_dict`. Without a generator's state the generator stays where it is; counts that
+                are missing are zero.
+
+        Raises:
+            OptimizerError: If a group was saved with another format.
+        """
+        before = self.param_groups
+        for index, (group, saved) in enumerate(zip(before, state_dict["param_groups"], strict=False)):
+            if saved.get("fmt") != group["fmt"]:
+                raise OptimizerError(
+                    f"{self._name}.load_state_dict",
+                    f"group {index} was saved with the format {saved.get('fmt')}, and here has {group['fmt']}",
+                    "Build the optimizer from the model that the state belongs to",
+                )
+        super().load_state_dict(state_dict)
+        for group, old in zip(self.param_groups, before, strict=True):
+            group["scalers"] = old["scalers"]
+        if self.generator is not None and "generator" in state_dict:
+            self.generator.set_state(state_dict["generator"].cpu())
+        saved_counts = state_dict.get("counts", {})
+        for index, _, counts in self._counted():
+            counts.copy_(saved_counts[index]) if index in saved_counts else counts.zero_()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copying and pickling keep: torch's part, the generator and the counts."""
+        return {**super().__getstate__(), "generator": self.generator, "_counts": self._counts}

@@ -1,0 +1,84 @@
+"""The settings of a parameter group, and what each may be."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from altgrad.errors import OptimizerError
+from altgrad.optim.storage import STORAGES
+
+
+class Rule(NamedTuple):
+    """What a setting may be.
+
+    Attributes:
+        holds: Whether a value is allowed.
+        allowed: The same in words.
+    """
+
+    holds: Callable[[Any], bool]
+    allowed: str
+
+
+def _number(low: float, high: float, low_open: bool = False, high_open: bool = False) -> Rule:
+    """Return the rule for a finite number within an interval."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        return (low < value if low_open else low <= value) and (value < high if high_open else value <= high)
+
+    left, right = "(" if low_open else "[", ")" if high_open or high == math.inf else "]"
+    return Rule(holds, f"a finite number in {left}{low:g}, {high:g}{right}")
+
+
+def _one_of(names: tuple[str, ...]) -> Rule:
+    return Rule(lambda value: value in names, "one of " + ", ".join(names))
+
+
+_BETA = _number(0, 1, high_open=True)
+_RATE = _number(0, math.inf)
+
+
+def _is_learning_rate(value: Any) -> bool:
+    """Return whether a value is a learning rate; a tensor is read back, which only construction may do."""
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and _RATE.holds(float(value))
+    return _RATE.holds(value)
+
+
+def _is_betas(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(map(_BETA.holds, value))
+
+
+RULES: dict[str, Rule] = {
+    "lr": Rule(_is_learning_rate, f"{_RATE.allowed}, or a tensor of one"),
+    "betas": Rule(_is_betas, "two numbers in [0, 1)"),
+    "eps": _number(0, math.inf, low_open=True),
+    "weight_decay": _RATE,
+    "metric_power": _number(-1, 1),
+    "precondition": _one_of(("update", "gradient")),
+    "momentum": _BETA,
+    "max_rungs": _number(0, math.inf, low_open=True),
+    "storage": _one_of(STORAGES),
+    "count": Rule(lambda value: isinstance(value, bool), "True or False"),
+}
+"""What each setting may be."""
+
+
+def check_settings(where: str, settings: Mapping[str, Any]) -> None:
+    """Refuse settings outside their range.
+
+    Args:
+        where: The optimizer's name, for the message.
+        settings: Values by name; a name without a rule is not checked.
+
+    Raises:
+        OptimizerError: A value is not allowed.
+    """
+    for name, value in settings.items():
+        rule = RULES.get(name)
+        if rule is not None and not rule.holds(value):
+            raise OptimizerError(where, f"{name}={value!r} is not allowed", f"{name} is {rule.allowed}")

@@ -1,0 +1,180 @@
+"""Slow twins in float64: the definitions' letters, one element at a time, sharing no arithmetic with the package."""
+
+import bisect
+import math
+from fractions import Fraction
+
+from altgrad.numerics.format import FloatFormat
+
+FLOOR = 0.05
+
+
+def log2_floor(x: Fraction) -> int:
+    """The e with 2^e <= x < 2^(e+1)."""
+    e = x.numerator.bit_length() - x.denominator.bit_length()
+    return e if Fraction(2) ** e <= x else e - 1
+
+
+class Line:
+    """A format's number line at a scale: exact, from the list of its magnitudes."""
+
+    def __init__(self, fmt: FloatFormat, scale: float = 1.0) -> None:
+        self.fmt, self.scale = fmt, Fraction(scale)
+        self.magnitudes = [Fraction(fmt.value_of_magnitude(k)) * self.scale for k in range(fmt.num_rungs + 1)]
+        self.max = self.magnitudes[-1]
+
+    def ulp(self, x: float) -> float:
+        last = log2_floor(self.max / self.scale)
+        e = log2_floor(abs(Fraction(x)) / self.scale) if x else self.fmt.emin
+        return float(self.scale * Fraction(2) ** (max(min(e, last), self.fmt.emin) - self.fmt.mantissa_bits))
+
+    def _between(self, x: float) -> tuple[int, Fraction]:
+        """The rung at or below |x|, and the share of the gap above it."""
+        magnitude = min(abs(Fraction(x)), self.max)
+        k = bisect.bisect_right(self.magnitudes, magnitude) - 1
+        if k == self.fmt.num_rungs:
+            return k, Fraction(0)
+        return k, (magnitude - self.magnitudes[k]) / (self.magnitudes[k + 1] - self.magnitudes[k])
+
+    def _signed(self, k: int, x: float) -> float:
+        return math.copysign(float(self.magnitudes[k]), x)
+
+    def nearest(self, x: float) -> float:
+        k, share = self._between(x)
+        up = share > Fraction(1, 2) or (share == Fraction(1, 2) and k % 2 == 1)
+        return self._signed(k + up, x)
+
+    def stochastic(self, x: float, threshold: float) -> float:
+        k, share = self._between(x)
+        return self._signed(k + (share > Fraction(threshold)), x)
+
+    def position(self, x: float) -> float:
+        k, share = self._between(x)
+        past = max(abs(Fraction(x)) - self.max, Fraction(0)) / Fraction(self.ulp(float(self.max)))
+        return math.copysign(float(k + share + past), x)
+
+    def value_at(self, position: float) -> float:
+        p = abs(Fraction(position))
+        k = min(int(p), self.fmt.num_rungs)
+        beyond = self.max + Fraction(self.ulp(float(self.max)))
+        value = self.magnitudes[k] + (p - k) * ([*self.magnitudes, beyond][k + 1] - self.magnitudes[k])
+        return math.copysign(float(value), position)
+
+
+class Scale:
+    """One tensor's scale: 2^ceil(log2(amax / max)), from this amax (current) or from earlier ones (delayed)."""
+
+    def __init__(self, fmt: FloatFormat, mode: str, history: int, weights: list[float]) -> None:
+        self.fmt, self.mode, self.history = fmt, mode, history
+        amax = max(map(abs, weights))
+        self.earlier, self.value = [amax], self._from(amax)
+        if mode == "none":
+            self.value = 1.0
+
+    def _from(self, amax: float) -> float:
+        if amax == 0.0:
+            return 1.0
+        ratio = Fraction(amax) / Fraction(self.fmt.max)
+        e = log2_floor(ratio)
+        e = e if Fraction(2) ** e == ratio else e + 1
+        return max(2.0**e, 2.0**-126 / self.fmt.smallest_subnormal)
+
+    def advance(self, amax: float) -> None:
+        if self.mode == "none":
+            return
+        self.value = self._from(amax if self.mode == "current" else max(self.earlier))
+        self.earlier = [amax, *self.earlier][: self.history]
+
+
+class Twin:
+    """One quantized weight under one optimizer."""
+
+    def __init__(self, weights: list[float], fmt: FloatFormat, settings: dict, mode: str, history: int) -> None:
+        self.fmt, self.set = fmt, settings
+        self.scale = Scale(fmt, mode, history, weights)
+        self.w, self.t = list(weights), 0
+        self.m, self.v = [0.0] * len(weights), [0.0] * len(weights)
+        self.counts = dict.fromkeys(
+            (
+                "flips",
+                "flips_among_updated",
+                "updates",
+                "stall",
+                "zero_update",
+                "rescale_moves",
+                "update_underflow",
+                "weight_overflow",
+                "weight_underflow",
+            ),
+            0,
+        )
+
+    def land(self, u: list[float], thresholds: list[float]) -> list[float]:
+        line = Line(self.fmt, self.scale.value)
+        if self.set["storage"] == "nearest":
+            return [line.nearest(x) for x in u]
+        if self.set["storage"] == "stochastic":
+            return [line.stochastic(x, r) for x, r in zip(u, thresholds, strict=True)]
+        return u
+
+    def metric(self, power: float) -> list[float]:
+        line = Line(self.fmt, self.scale.value)
+        s = [line.ulp(x) ** power for x in self.w]
+        rms = math.sqrt(math.fsum(x * x for x in s) / len(s))
+        return [max(x / rms, FLOOR) for x in s]
+
+    def adamw(self, g: list[float]) -> list[float]:
+        a, power = self.set, self.set.get("metric_power", 0.0)
+        beta1, beta2 = a["betas"]
+        factor = [1.0] * len(g)
+        if a.get("precondition") == "gradient":
+            line = Line(self.fmt, self.scale.value)
+            g = [x * line.ulp(w) ** power for x, w in zip(g, self.w, strict=True)]
+        elif power:
+            factor = self.metric(power)
+        u = []
+        for i, w in enumerate(self.w):
+            self.m[i] = beta1 * self.m[i] + (1 - beta1) * g[i]
+            self.v[i] = beta2 * self.v[i] + (1 - beta2) * g[i] ** 2
+            m_hat = self.m[i] / (1 - beta1**self.t)
+            v_hat = self.v[i] / (1 - beta2**self.t)
+            d = m_hat / (math.sqrt(v_hat) + a["eps"])
+            u.append(w - a["lr"] * a["weight_decay"] * w - a["lr"] * factor[i] * d)
+        return u
+
+    def rung(self, g: list[float]) -> list[float]:
+        a, line = self.set, Line(self.fmt, self.scale.value)
+        u = []
+        for i, w in enumerate(self.w):
+            self.m[i] = a["momentum"] * self.m[i] + g[i] * line.ulp(w)
+            delta = min(max(a["lr"] * self.m[i], -a["max_rungs"]), a["max_rungs"])
+            u.append(line.value_at(line.position(w) - delta))
+        return u
+
+    def step(self, g: list[float], thresholds: list[float]) -> None:
+        self.t += 1
+        old = self.w
+        u = self.rung(g) if "momentum" in self.set else self.adamw(g)
+        self.scale.advance(max(map(abs, u)))
+        self.w = self.land(u, thresholds)
+        recount(self.counts, Line(self.fmt, self.scale.value), old, g, u, self.w, self.set["storage"] != "master")
+
+
+def recount(
+    counts: dict, line: Line, old: list[float], g: list[float], u: list[float], new: list[float], stored_on_grid: bool
+) -> None:
+    """Count one step, an element at a time, by the definitions of the metrics."""
+    for w_old, grad, intended, w_new in zip(old, g, u, new, strict=True):
+        q_old, q_new = line.nearest(w_old), line.nearest(w_new)
+        on_grid = q_old == w_old if stored_on_grid else True
+        flip = on_grid and q_new != q_old
+        seen = intended if stored_on_grid else w_new
+        counts["flips"] += flip
+        counts["updates"] += grad != 0
+        counts["flips_among_updated"] += flip and grad != 0
+        counts["stall"] += grad != 0 and q_new == q_old
+        counts["zero_update"] += w_new == w_old
+        counts["rescale_moves"] += not on_grid
+        counts["update_underflow"] += intended != w_old and w_new == w_old
+        counts["weight_overflow"] += abs(Fraction(seen)) > line.max
+        counts["weight_underflow"] += seen != 0 and q_new == 0
