@@ -6,7 +6,7 @@ No failure of the mirror fails a run: without a network it goes offline, and say
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from altgrad.study.config import RunConfig
 from altgrad.study.grid import config_hash
@@ -40,6 +40,9 @@ class Mirror:
                 return None
             self._say(f"warning: W&B cannot be reached ({type(error).__name__}); mirroring offline to {folder}")
         try:
+            import wandb
+
+            wandb.teardown()  # the failed start still holds the run's id
             return _init(run, folder, "offline")
         except Exception as error:
             self._say(f"warning: W&B could not start offline either ({error}); the run goes on without its mirror")
@@ -69,7 +72,7 @@ class Mirror:
             self._wandb = None
 
 
-def _init(run: RunConfig, folder: Path, mode: str) -> Any:
+def _init(run: RunConfig, folder: Path, mode: Literal["online", "offline", "disabled"]) -> Any:
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
+import altgrad
 from altgrad.errors import DeviceError
 from altgrad.study.config import RunConfig
 
@@ -102,7 +103,12 @@ def peak_memory_bytes(device: str) -> int:
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on, by package."""
-    return {"python": platform.python_version(), **{name: version(name) for name in ("altgrad", "torch", "numpy")}}
+    return {
+        "python": platform.python_version(),
+        "altgrad": altgrad.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
 
 
 def git_revision() -> str:

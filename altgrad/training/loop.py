@@ -121,7 +121,7 @@ class Trainer:
                 with self._environment.autocast_context():
                     _, loss = self._forward(x, y)
                 loss = loss / training.grad_accumulation
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 total += loss.detach()
             self.tokens += x.numel()
         return float(total)
@@ -147,13 +147,14 @@ class Trainer:
             steps = (self.step - 1) % self.run.telemetry.window + 1
             gradients = {n: p.grad for n, p in self.parts.model.named_parameters() if p.grad is not None}
             write_gradient_norms(self._recorder, self.step, gradients)
-            rates = self._counters.write(self.step, steps, self.parts.optimizer.take_counts())
+            counts = {str(name): count for name, count in self.parts.optimizer.take_counts().items()}
+            rates = self._counters.write(self.step, steps, counts)
             self._observe_weights(steps)
             metrics = {
                 "train_loss": self.train_loss,
                 "train_perplexity": perplexity(self.train_loss),
                 "lr": self._peak_lrs[0] * lr_factor(self.step - 1, self.run.training),
-                    "nonfinite": float(sum(self.guard.total.values())),
+                "nonfinite": float(sum(self.guard.total.values())),
                 "epoch": self.tokens / len(self._corpus.train),
                 **rates,
             }

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save as to_safetensors
@@ -114,7 +115,8 @@ def _train(run: RunConfig, corpus: Corpus, home: Path, stamp: dict[str, object],
     if loaded:
         trainer.load_state_dict(loaded[1])
         recorder.restore(folder.shard_bytes(loaded[0]))
-        progress.say(f"{run.run_id}: going on from step {trainer.step}")
+        if trainer.step:
+            progress.say(f"{run.run_id}: going on from step {trainer.step}")
     else:
         folder.save(0, trainer.state_dict(), {})
     try:
@@ -168,11 +170,10 @@ def _finish(
     model_state = _last_good_weights(trainer, folder)
     recorder.write(finished)
     write_bytes(finished / "final.safetensors", to_safetensors(model_state))
-    write_bytes(finished / "config.json", (trainer.run.model_dump_json(indent=1) + "\n").encode())
+    write_bytes(finished / "config.json", _json_bytes(trainer.run.model_dump(mode="json")))
     summary = summarize(trainer, corpus, environment)
     summary["files"] = {name: _sha256(finished / name) for name in OUTPUTS[:-1]}
-    text = json.dumps(summary, indent=1, sort_keys=True, allow_nan=False)
-    write_bytes(finished / "summary.json", (text + "\n").encode())
+    write_bytes(finished / "summary.json", _json_bytes(summary))
     mirror.summarize(summary)
     folder.discard()
 
@@ -206,6 +207,10 @@ def _hand_out(finished: Path, out: Path) -> None:
             shutil.copyfile(finished / name, temporary)
         os.replace(temporary, out / name)
         os.utime(out / name)
+
+
+def _json_bytes(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _sha256(path: Path) -> str:

@@ -144,7 +144,7 @@ def test_each_saved_field_is_needed(
     monkeypatch.setattr(Trainer, "_gradients", poisoned)
     whole = train(run, corpus_folder, tmp_path / "whole")
     fresh = first_state(run, corpus_folder, tmp_path / "fresh")
-    interrupted(run, corpus_folder, tmp_path / "run", 6)
+    interrupted(run, corpus_folder, tmp_path / "run", 7)
     monkeypatch.setattr(Trainer, "load_state_dict", forgetful)
     assert train(run, corpus_folder, tmp_path / "run") != whole
 
