@@ -39,7 +39,8 @@ def study_runs(study: StudyConfig) -> list[RunConfig]:
 
 def run_id(format_name: str, update: str, storage: str, layers: str, lr: float, seed: int) -> str:
     """Return a run's id, for example `E4M3-manifold-nearest-all-lr0.003-s1`."""
-    return f"{format_name}-{update}-{storage}-{layers}-lr{lr:g}-s{seed}"
+    rate = f"{lr:g}".replace("+", "")  # a run id has no plus sign
+    return f"{format_name}-{update}-{storage}-{layers}-lr{rate}-s{seed}"
 
 
 def canonical_json(run: RunConfig) -> str:
