@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from altgrad.errors import FormatError, UnknownFormatError
 from altgrad.numerics.format import FloatFormat
 
-_OFP8 = "OCP OFP8 v1.0, section 5"
-_FN_RULE = "OCP OFP8 v1.0's E4M3 rule"
-_MX = "OCP Microscaling (MX) v1.0, section 5.3"
+_OFP8 = "OCP OFP8 v1.0"
+_FN_RULE = "the E4M3 rule of OCP OFP8 v1.0"
+_MX = "OCP Microscaling (MX) v1.0"
 _P3109 = "IEEE P3109 draft"
 
 # The eight ways to split seven bits between exponent and mantissa, from fixed point to powers of two.
