@@ -1,4 +1,4 @@
-"""The catalogue: every format by name. Free of torch.
+"""The catalog: every format by name. Free of torch.
 
 Where several standards use one name for different formats, the plain name follows the published standard, and OCP's
 E4M3 rule ("fn") where there is none; the others carry a suffix. E3M4 alone has four maxima in circulation

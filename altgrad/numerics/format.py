@@ -192,7 +192,7 @@ class FloatFormat:
 
     @property
     def is_uniform(self) -> bool:
-        """Whether all neighbouring values are equally far apart (E0M7, E1M6)."""
+        """Whether all neighboring values are equally far apart (E0M7, E1M6)."""
         return self.emax == self.emin
 
     @property

@@ -145,7 +145,7 @@ def round_nearest_(y: Tensor, sign: Tensor, c: Constants) -> Tensor:
     if c.parity is None:
         anchor = power.mul_(c.magic)
     else:
-        # Without mantissa bits the neighbours are p and 2p, one of each parity of exponent code, whereas
+        # Without mantissa bits the neighbors are p and 2p, one of each parity of exponent code, whereas
         # hardware would always take 2p. One more p in the anchor makes it take p, where p's code is even.
         even = ((bits >> c.shift) + c.parity) & 1
         anchor = (c.magic + even).mul_(power)
@@ -154,12 +154,12 @@ def round_nearest_(y: Tensor, sign: Tensor, c: Constants) -> Tensor:
 
 
 def round_stochastic_(y: Tensor, sign: Tensor, threshold: Tensor, c: Constants) -> Tensor:
-    """Round to a neighbour, up in magnitude where the distance exceeds the threshold.
+    """Round to a neighbor, up in magnitude where the distance exceeds the threshold.
 
     Args:
         y: Values within ``[-beyond, beyond]``, or NaN; overwritten.
         sign: Tensor of the same signs, so that a result of zero keeps its sign.
-        threshold: Uniform in (0, 1), never 0: a share of the gap between the neighbours, of `y`'s shape.
+        threshold: Uniform in (0, 1), never 0: a share of the gap between the neighbors, of `y`'s shape.
         c: The format.
 
     Returns:

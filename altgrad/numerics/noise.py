@@ -53,7 +53,7 @@ def hash_indices(shape: torch.Size, key: Tensor) -> Tensor:
 def thresholds(shape: torch.Size, key: Tensor, dtype: torch.dtype) -> Tensor:
     """Return a uniform threshold for each element, on the lattice of odd multiples of 2^-17.
 
-    The lattice is centred in (0, 1): it holds neither 0, so that a value on the grid never moves, nor 1.
+    The lattice is centered in (0, 1): it holds neither 0, so that a value on the grid never moves, nor 1.
 
     Args:
         shape: Shape of the result.

@@ -33,9 +33,9 @@ def quantize(
     saturate: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Round every element to the nearest or a neighbouring value of a format: ``scale * round(x / scale)``.
+    """Round every element to the nearest or a neighboring value of a format: ``scale * round(x / scale)``.
 
-    Nearest rounding sends ties to the even code. Stochastic rounding takes one of the two neighbouring values, with a
+    Nearest rounding sends ties to the even code. Stochastic rounding takes one of the two neighboring values, with a
     probability proportional to the distance, to 2^-17 of the gap; a value on the grid never moves. The arithmetic is
     float32 (float64 for float64 input), exact for every power-of-two scale for which
     ``scale * smallest_subnormal`` is a normal float32. NaN stays NaN, -0 stays -0 where the format has it. A

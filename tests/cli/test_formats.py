@@ -1,4 +1,4 @@
-"""`altgrad formats`: the table says what the catalogue says, and the plot draws what the table lists."""
+"""`altgrad formats`: the table says what the catalog says, and the plot draws what the table lists."""
 
 import subprocess
 import sys
@@ -64,9 +64,7 @@ def test_the_plot_has_a_row_for_every_format_with_codes(tmp_path: Path) -> None:
 def test_unknown_names_and_suffixes() -> None:
     with pytest.raises(UnknownFormatError, match="'E4M4' is not a format; nearest: E4M3"):
         CliRunner().invoke(app, ["E4M4"], catch_exceptions=False)
-    with pytest.raises(
-        ReportError, match=r"lines.txt: .txt is not a figure's. End the name in one of .svg, .png"
-    ):
+    with pytest.raises(ReportError, match=r"lines.txt: .txt is not a figure's. End the name in one of .svg, .png"):
         CliRunner().invoke(app, ["E4M3", "--plot", "lines.txt"], catch_exceptions=False)
 
 

@@ -1,4 +1,4 @@
-"""Inputs that rounding goes wrong on: every half-width pattern, every tie and its neighbours, edges and specials."""
+"""Inputs that rounding goes wrong on: every half-width pattern, every tie and its neighbors, edges and specials."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ def every_pattern(dtype: torch.dtype) -> torch.Tensor:
 
 
 def hard_values(name: str, dtype: type, scale: float = 1.0) -> np.ndarray:
-    """Return a format's grid, ties, binade edges and specials at a scale, with their neighbours in `dtype`."""
+    """Return a format's grid, ties, binade edges and specials at a scale, with their neighbors in `dtype`."""
     grid = GRIDS[name]
     points = [float(value) for value in (*grid.magnitudes, *grid.midpoints)]
     info = np.finfo(dtype)
@@ -20,7 +20,7 @@ def hard_values(name: str, dtype: type, scale: float = 1.0) -> np.ndarray:
     exact = np.array(points, dtype=np.float64) * scale
     exact = np.concatenate([exact, [info.tiny, info.smallest_subnormal, info.max, 3e38, 1e-40, 1.5 * 2.0**-127]])
     with np.errstate(under="ignore", over="ignore"):
-        centre = exact.astype(dtype)
-        values = np.concatenate([centre, np.nextafter(centre, dtype(0)), np.nextafter(centre, dtype(np.inf))])
+        center = exact.astype(dtype)
+        values = np.concatenate([center, np.nextafter(center, dtype(0)), np.nextafter(center, dtype(np.inf))])
     values = np.concatenate([values, np.array([0.0, np.inf], dtype=dtype)])
     return np.concatenate([values, -values, np.array([np.nan], dtype=dtype)])

@@ -82,7 +82,7 @@ def test_the_other_maxima() -> None:
     assert {name: formats[name].max for name in OTHER_MAXIMA} == OTHER_MAXIMA
 
 
-def test_the_catalogue_is_the_specs_and_two_references() -> None:
+def test_the_catalog_is_the_specs_and_two_references() -> None:
     assert set(formats) == {*SPECS, "BF16", "FP16"}
     assert [name for name, fmt in formats.items() if fmt.is_reference] == ["BF16", "FP16"]
 

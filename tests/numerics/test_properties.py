@@ -13,7 +13,7 @@ from altgrad.numerics.geometry import ulp
 from altgrad.numerics.rounding import quantize
 
 finite32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
-catalogue = st.sampled_from([fmt for fmt in formats.values() if not fmt.is_reference])
+catalog = st.sampled_from([fmt for fmt in formats.values() if not fmt.is_reference])
 
 
 @st.composite
@@ -29,7 +29,7 @@ def user_formats(draw: st.DrawFn) -> FloatFormat:
     return FloatFormat("Mine", e, m, bias, has_inf, nans, has_negative_zero=draw(st.booleans()))
 
 
-any_format = st.one_of(catalogue, user_formats())
+any_format = st.one_of(catalog, user_formats())
 
 
 @given(any_format, st.lists(finite32, min_size=1, max_size=30), st.integers(-30, 30), st.booleans())

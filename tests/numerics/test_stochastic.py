@@ -54,13 +54,13 @@ def test_thresholds_are_uniform_and_independent() -> None:
         counts = torch.bincount((draw * 1024).long(), minlength=1024).double()
         chi2 = ((counts - 256.0) ** 2 / 256.0).sum().item()
         assert abs(chi2 - 1023) < 5 * (2 * 1023) ** 0.5  # five sigma
-    # Neighbouring elements, elements a power of two apart, and two keys: correlations within five sigma of none.
-    centred = [draw - 0.5 for draw in draws]
+    # Neighboring elements, elements a power of two apart, and two keys: correlations within five sigma of none.
+    centered = [draw - 0.5 for draw in draws]
     limit = 5 / len(draws[0]) ** 0.5
     for lag in (1, 2, 64, 1024, 65536):
-        for draw in centred[:4]:
+        for draw in centered[:4]:
             assert abs((draw[lag:] * draw[:-lag]).mean().item() * 12) < limit * 1.2
-    for a, b in itertools.pairwise(centred):
+    for a, b in itertools.pairwise(centered):
         assert abs((a * b).mean().item() * 12) < limit
         assert not torch.equal(a.sort().values, b.sort().values)
 
@@ -99,7 +99,7 @@ def test_a_value_on_the_grid_never_moves(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_the_two_neighbours_in_value_space(name: str) -> None:
+def test_only_the_two_neighbors_in_value_space(name: str) -> None:
     grid = GRIDS[name]
     signed = sorted({float(sign * value) for value in grid.magnitudes[:-1] for sign in (1, -1)})
     for dtype in (np.float32, np.float64):
