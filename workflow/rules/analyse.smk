@@ -1,0 +1,47 @@
+# Analysis: runs to tidy tables, tables to statistics, both to figures.
+#
+# in:  results/runs/<run>/, results/diagnostics/<run>.parquet, the corpus's meta.json
+# out: results/tables/*.parquet -> results/statistics/*.parquet -> reports/figures/*.{svg,png}
+rule tabulate:
+    input:
+        runs=expand("<results>/runs/{run}/{file}", run=RUNS, file=RUN_FILES),
+        diagnostics=expand("<results>/diagnostics/{run}.parquet", run=RUNS),
+        corpus="<corpus>/meta.json",
+        included=included_summaries(),
+    output:
+        expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
+    log:
+        "<logs>/tabulate.log",
+    benchmark:
+        "<benchmarks>/tabulate.tsv"
+    conda:
+        "../../envs/altgrad.yaml"
+    params:
+        study=STUDY.model_dump_json(),
+        out=lambda wildcards, output: folder(output),
+        diagnostics=lambda wildcards, input: folder(input.diagnostics),
+        corpus=lambda wildcards, input: folder([input.corpus]),
+        runs=lambda wildcards, input: folders(input.runs),
+        revision=REVISIONS["tabulate"],
+    shell:
+        "exec altgrad tabulate --study - --out {params.out:q} --diagnostics {params.diagnostics:q} {params.runs:q}"
+        " <<< {params.study:q} > {log:q} 2>&1"
+
+
+rule analyse:
+    input:
+        expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
+    output:
+        expand("<results>/statistics/{table}.parquet", table=STATISTICS),
+    log:
+        "<logs>/analyse.log",
+    benchmark:
+        "<benchmarks>/analyse.tsv"
+    conda:
+        "../../envs/altgrad.yaml"
+    params:
+        tables=lambda wildcards, input: folder(input),
+        out=lambda wildcards, output: folder(output),
+        revision=REVISIONS["analyse"],
+    shell:
+        "exec altgrad analyse --tables {params.tables:q} --out {params.out:q} > {log:q} 2>&1"

@@ -1,0 +1,98 @@
+# What the rules share: the study, its folders, its runs, and the revision of every stage.
+#
+# in:  config.yaml, the overlays of --configfile, the values of --config
+# out: STUDY, RUNS, RESULTS, REPORTS, ...; no rules
+import re
+import sys
+from pathlib import Path
+
+from altgrad.errors import AltGradError
+from altgrad.schema import ANALYSIS_TABLES, STATISTICS
+from altgrad.study.grid import canonical_json, study_runs
+from altgrad.study.loading import load_study
+
+# Snakemake reruns what changed on disk or in its params; of a change in the code it knows nothing. A stage's number is
+# raised in the commit that changes the stage's results, and everything after it is made anew. Training's own number is
+# TRAIN_REVISION in altgrad/study/grid.py: it is part of every run's config and of its stamp.
+REVISIONS = {
+    "prepare": 1,
+    "diagnose": 1,
+    "tabulate": 1,
+    "analyse": 1,
+    "plot": 1,
+    "report": 1,
+}
+
+REPORTS = [
+    "sweet_spot.md",
+    "failure_modes.md",
+    "manifold_vs_standard.md",
+    "TEST_MATRIX.md",
+    "index.html",
+]
+
+FIGURES = ["number_lines"]
+
+CORPUS_FILES = ["train.bin", "val.bin", "meta.json"]
+
+RUN_FILES = [
+    "config.json",
+    "telemetry.parquet",
+    "timing.parquet",
+    "final.safetensors",
+    "summary.json",
+]
+
+
+def read_study():
+    """Read the study through the closed loader, in the same order as Snakemake lays its files over each other."""
+    base = [] if workflow.config_settings.replace_workflow_config else [Path("config.yaml")]
+    overlays = [path for path in map(Path, workflow.overwrite_configfiles) if not path.samefile("config.yaml")]
+    try:
+        return load_study([*base, *overlays], dict(workflow.config_settings.config))
+    except AltGradError as error:
+        sys.exit(f"altgrad: error: {error}")
+
+
+def one_of(names):
+    """Return a wildcard constraint: exactly one of these names. No other path matches a rule."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def run_config(wildcards):
+    """Return one run's slice of the config: when it changes, that run is trained again, and no other."""
+    return canonical_json(RUNS[wildcards.run])
+
+
+def folder(files):
+    """Return the folder that a rule's files lie in: the verbs take folders."""
+    return str(Path(files[0]).parent)
+
+
+def folders(files):
+    """Return the folders that files lie in, each once."""
+    return list(dict.fromkeys(str(Path(file).parent) for file in files))
+
+
+def included_summaries():
+    """Return the summaries of finished runs from elsewhere that the study takes into its tables."""
+    return [str(path) for glob in STUDY.include_runs for path in sorted(Path().glob(f"{glob}/summary.json"))]
+
+
+STUDY = read_study()
+RUNS = {run.run_id: run for run in study_runs(STUDY)}
+BASELINE_RUNS = [run.run_id for run in RUNS.values() if run.role == "baseline"]
+GRID_RUNS = [run.run_id for run in RUNS.values() if run.role == "grid"]
+RESULTS = str(Path("results", STUDY.folder))
+
+
+pathvars:
+    results=RESULTS,
+    reports=str(Path("reports", STUDY.folder)),
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+    corpus=f"{RESULTS}/corpus/{STUDY.corpus.name}",
+
+
+wildcard_constraints:
+    run=one_of(RUNS),

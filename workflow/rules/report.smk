@@ -1,0 +1,54 @@
+# Figures and reports. Figures draw what the tables say, reports quote it; neither computes.
+#
+# in:  results/tables/*.parquet, results/statistics/*.parquet
+# out: reports/figures/*.{svg,png} -> reports/{*.md, index.html}
+rule plot:
+    input:
+        tables=expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
+        statistics=expand("<results>/statistics/{table}.parquet", table=STATISTICS),
+    output:
+        report(
+            expand("<reports>/figures/{figure}.svg", figure=FIGURES),
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
+        expand("<reports>/figures/{figure}.png", figure=FIGURES),
+    log:
+        "<logs>/plot.log",
+    benchmark:
+        "<benchmarks>/plot.tsv"
+    conda:
+        "../../envs/altgrad.yaml"
+    params:
+        tables=lambda wildcards, input: folder(input.tables),
+        statistics=lambda wildcards, input: folder(input.statistics),
+        out=lambda wildcards, output: folder(output),
+        revision=REVISIONS["plot"],
+    shell:
+        "exec altgrad plot --tables {params.tables:q} --statistics {params.statistics:q} --out {params.out:q}"
+        " > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        tables=expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
+        statistics=expand("<results>/statistics/{table}.parquet", table=STATISTICS),
+        figures=expand("<reports>/figures/{figure}.svg", figure=FIGURES),
+    output:
+        report("<reports>/{report}", caption="../report/report.rst", category="Reports"),
+    log:
+        "<logs>/report/{report}.log",
+    benchmark:
+        "<benchmarks>/report/{report}.tsv"
+    wildcard_constraints:
+        report=one_of(REPORTS),
+    conda:
+        "../../envs/altgrad.yaml"
+    params:
+        tables=lambda wildcards, input: folder(input.tables),
+        statistics=lambda wildcards, input: folder(input.statistics),
+        figures=lambda wildcards, input: folder(input.figures),
+        revision=REVISIONS["report"],
+    shell:
+        "exec altgrad report --tables {params.tables:q} --statistics {params.statistics:q}"
+        " --figures {params.figures:q} --out {output:q} > {log:q} 2>&1"
