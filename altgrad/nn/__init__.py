@@ -1,1 +1,15 @@
 """Quantized modules, precision plans and the surgery that puts them into any torch model."""
+
+from altgrad.nn.modules import QuantizedEmbedding, QuantizedLinear
+from altgrad.nn.plan import PrecisionPlan
+from altgrad.nn.surgery import advance_scales, dequantize_model, named_quantized_weights, quantize_model
+
+__all__ = [
+    "PrecisionPlan",
+    "QuantizedEmbedding",
+    "QuantizedLinear",
+    "advance_scales",
+    "dequantize_model",
+    "named_quantized_weights",
+    "quantize_model",
+]
