@@ -7,7 +7,7 @@ the one below, lists included.
 import difflib
 import json
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -18,6 +18,9 @@ from altgrad.numerics.format import FloatFormat
 from altgrad.study.config import RunConfig, StudyConfig
 from altgrad.study.grid import study_runs
 from altgrad.study.reading import read_mapping, source_name
+
+Location = tuple[int | str, ...]
+"""A place in a config: keys, and indexes into lists."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,12 +45,12 @@ def load_study(sources: Sequence[str | Path], overrides: Mapping[str, Any] | Non
     merged: dict[str, Any] = {}
     for _, layer in layers:
         merged = merge(merged, layer)
-    where = layers[-1][0]
-    study = parse(StudyConfig, merged, where)
+    study = parse(StudyConfig, merged, lambda location: _layer_of(layers, location))
     for name, spec in study.formats.items():
         try:
             FloatFormat(name=name, **spec.model_dump())
         except AltGradError as error:
+            where = _layer_of(layers, ("formats", name))
             raise ConfigError(f"{where}: formats.{name}", error.why, error.what_to_do) from None
     study_runs(study)
     return study
@@ -59,7 +62,7 @@ def load_config(model: type[Model], source: str | Path) -> Model:
     Raises:
         ConfigError: Naming the file, the key, what was given and what is allowed.
     """
-    return parse(model, read_mapping(source), source_name(source))
+    return parse(model, read_mapping(source), lambda _: source_name(source))
 
 
 def find_run(study: StudyConfig, run_id: str) -> RunConfig:
@@ -94,13 +97,13 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def parse(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+def parse(model: type[Model], data: Mapping[str, Any], where: Callable[[Location], str]) -> Model:
     """Return `data` as a `model`.
 
     Args:
         model: The config's type.
         data: Its values.
-        where: The file, for the error.
+        where: From the place of an error in `data` to the file that it came from.
 
     Raises:
         ConfigError: The first thing that is wrong, and how many more there are.
@@ -110,7 +113,7 @@ def parse(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
     except ValidationError as error:
         raise _teach(model, error, where) from None
     except AltGradError as error:
-        raise ConfigError(f"{where}: {error.where}", error.why, error.what_to_do) from None
+        raise ConfigError(f"{where(())}: {error.where}", error.why, error.what_to_do) from None
 
 
 def _require_own_names(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -132,10 +135,23 @@ def _require_own_names(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
             names[name] = where
 
 
-def _teach(model: type[BaseModel], error: ValidationError, where: str) -> ConfigError:
+def _layer_of(layers: Sequence[tuple[str, Mapping[str, Any]]], location: Location) -> str:
+    """Return the file that a value came from: the last one that has it, or its nearest parent."""
+    for depth in range(len(location), 0, -1):
+        for name, layer in layers[::-1]:
+            value: Any = layer
+            for key in location[:depth]:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if value is not None:
+                return name
+    return layers[-1][0]
+
+
+def _teach(model: type[BaseModel], error: ValidationError, find: Callable[[Location], str]) -> ConfigError:
     """Return the first of pydantic's complaints in the project's own words."""
     first = error.errors(include_url=False)[0]
-    location: tuple[Any, ...] = first["loc"]
+    location: Location = first["loc"]
+    where = find(location)
     key = ".".join(str(part) for part in location if part != "[key]")
     more = f" ({error.error_count() - 1} more after it)" if error.error_count() > 1 else ""
     given = _shorten(first["input"])
@@ -160,7 +176,7 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
     """Return the keys that the section of `model` at `location` has."""
     section: Any = model
     for part in location:

@@ -24,8 +24,8 @@ rule tabulate:
         runs=lambda wildcards, input: folders(input.runs),
         revision=REVISIONS["tabulate"],
     shell:
-        "exec altgrad tabulate --study - --out {params.out:q} --diagnostics {params.diagnostics:q} {params.runs:q}"
-        " <<< {params.study:q} > {log:q} 2>&1"
+        "exec altgrad tabulate --study - --corpus {params.corpus:q} --diagnostics {params.diagnostics:q}"
+        " --out {params.out:q} {params.runs:q} <<< {params.study:q} > {log:q} 2>&1"
 
 
 rule analyse:

@@ -5,3 +5,6 @@
 use rule train as baseline with:
     wildcard_constraints:
         run=one_of(BASELINE_RUNS),
+
+
+ruleorder: baseline > train

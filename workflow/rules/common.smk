@@ -8,8 +8,9 @@ from pathlib import Path
 
 from altgrad.errors import AltGradError
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
+from altgrad.study.config import ID_PATTERN
 from altgrad.study.grid import canonical_json, study_runs
-from altgrad.study.loading import load_study
+from altgrad.study.loading import find_run, load_study
 
 # Snakemake reruns what changed on disk or in its params; of a change in the code it knows nothing. A stage's number is
 # raised in the commit that changes the stage's results, and everything after it is made anew. Training's own number is
@@ -51,7 +52,8 @@ def read_study():
     try:
         return load_study([*base, *overlays], dict(workflow.config_settings.config))
     except AltGradError as error:
-        sys.exit(f"altgrad: error: {error}")
+        print(f"altgrad: error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def one_of(names):
@@ -61,7 +63,7 @@ def one_of(names):
 
 def run_config(wildcards):
     """Return one run's slice of the config: when it changes, that run is trained again, and no other."""
-    return canonical_json(RUNS[wildcards.run])
+    return canonical_json(RUNS.get(wildcards.run) or find_run(STUDY, wildcards.run))
 
 
 def folder(files):
@@ -82,7 +84,6 @@ def included_summaries():
 STUDY = read_study()
 RUNS = {run.run_id: run for run in study_runs(STUDY)}
 BASELINE_RUNS = [run.run_id for run in RUNS.values() if run.role == "baseline"]
-GRID_RUNS = [run.run_id for run in RUNS.values() if run.role == "grid"]
 RESULTS = str(Path("results", STUDY.folder))
 
 
@@ -95,4 +96,4 @@ pathvars:
 
 
 wildcard_constraints:
-    run=one_of(RUNS),
+    run=ID_PATTERN.strip("^$"),

@@ -14,8 +14,6 @@ rule train:
         "<logs>/train/{run}.log",
     benchmark:
         "<benchmarks>/train/{run}.tsv"
-    wildcard_constraints:
-        run=one_of(GRID_RUNS),
     conda:
         "../../envs/altgrad.yaml"
     threads: STUDY.training.threads
