@@ -152,8 +152,8 @@ TENSORS = (
     Column("studied", "bool", "", "Whether the tensor is in the run's format; else it is in the reference format."),
     *COUNTS,
     *RATES,
-    Column("amax", "float64", "", "Largest magnitude at the end (STAB-03)."),
-    Column("range_bits", "float64", "bits", "log2(amax / smallest nonzero magnitude) at the end (STAB-03)."),
+    Column("amax", "float64", "", "Largest magnitude in the last window that has a finite one (STAB-03)."),
+    Column("range_bits", "float64", "bits", "log2(amax / smallest nonzero magnitude), likewise (STAB-03)."),
     Column("gradient_l2", "float64", "", "Root mean square over the windows of the gradient's L2 norm (GRAD-01)."),
     Column("gradient_linf", "float64", "", "Largest Linf norm of the gradient over the windows (GRAD-01)."),
 )

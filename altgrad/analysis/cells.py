@@ -1,0 +1,95 @@
+"""Cells of the grid: what each scored at each learning rate, and which learning rate is its own best.
+
+A cell is a format, an update, a storage and a choice of layers. The learning rate is chosen on the seeds that are also
+reported, so a chosen cell's mean is a little better than fresh seeds would give: reports say so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from altgrad.analysis.estimates import estimate
+from altgrad.analysis.tables import Row, frame, records
+
+Key = tuple[str, str, str, str]
+"""A cell: format, update, storage, layers."""
+
+CELL = ["format", "update", "storage", "layers"]
+
+
+@dataclass(frozen=True)
+class ChosenCell:
+    """A cell at its chosen learning rate.
+
+    Attributes:
+        lr: The learning rate with the lowest mean score.
+        scores: Score in nats by seed.
+        diverged: How many of its runs diverged.
+        lr_at_edge: Whether the learning rate is the lowest or highest that was run, and a better one may lie beyond.
+    """
+
+    lr: float
+    scores: Mapping[int, float]
+    diverged: int
+    lr_at_edge: bool
+
+
+def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that enter comparisons: those that ended, on the study's model, training and corpus."""
+    return runs[runs["comparable"] & runs["score"].notna()]
+
+
+def cells_table(runs: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Return every cell at every learning rate, with its mean score and interval.
+
+    The chosen learning rate has the lowest mean score among those with the most seeds; of equals, the lowest.
+
+    Args:
+        runs: The runs table.
+        confidence: Of the intervals.
+    """
+    rows: list[Row] = []
+    for key, group in scored_runs(runs).groupby(CELL, sort=False):
+        trials = [_trial(trial, confidence) for _, trial in group.groupby("lr", sort=True)]
+        most = max(trial["n"] for trial in trials)
+        best = min((trial for trial in trials if trial["n"] == most), key=lambda trial: float(trial["mean"]))
+        for trial in trials:
+            place = {
+                "chosen": trial is best,
+                "lrs": len(trials),
+                "lr_at_edge": trial is trials[0] or trial is trials[-1],
+            }
+            rows.append({**dict(zip(CELL, key, strict=True)), **trial, **place})
+    return frame("cells", rows)
+
+
+def chosen_runs(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the runs table that are at their cell's chosen learning rate."""
+    chosen = cells.loc[cells["chosen"], [*CELL, "lr"]]
+    return scored_runs(runs).merge(chosen, on=[*CELL, "lr"])
+
+
+def chosen_cells(runs: pd.DataFrame, cells: pd.DataFrame) -> dict[Key, ChosenCell]:
+    """Return each cell at its chosen learning rate."""
+    by_cell = {key: group for key, group in chosen_runs(runs, cells).groupby(CELL, sort=False)}
+    found: dict[Key, ChosenCell] = {}
+    for row in records(cells[cells["chosen"]]):
+        key = cell_key(row)
+        group = by_cell[key]
+        scores = {int(seed): float(value) for seed, value in zip(group["seed"], group["score"], strict=True)}
+        found[key] = ChosenCell(row["lr"], scores, row["diverged"], row["lr_at_edge"])
+    return found
+
+
+def cell_key(row: Row) -> Key:
+    """Return the cell that a row of a table belongs to."""
+    return (row["format"], row["update"], row["storage"], row["layers"])
+
+
+def _trial(runs: pd.DataFrame, confidence: float) -> Row:
+    """Return one learning rate of a cell."""
+    result = estimate(runs["score"].to_numpy(float), confidence)
+    names = ("n", "mean", "sd", "low", "high")
+    diverged = int((runs["val_loss"].isna() | (runs["status"] == "diverged")).sum())
+    return {"lr": float(runs["lr"].iloc[0]), **{name: getattr(result, name) for name in names}, "diverged": diverged}

@@ -1,0 +1,153 @@
+"""What the reports need to know about the study itself, kept as a table so that they read nothing else."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from altgrad.analysis.tables import Row, frame
+from altgrad.errors import CorpusError, TableError
+from altgrad.study.config import StudyConfig
+from altgrad.study.grid import study_runs
+
+
+@dataclass(frozen=True)
+class StudyInfo:
+    """A study's identity, scale and corpus.
+
+    Attributes:
+        study: Its name.
+        title: Its title.
+        config_hash: SHA-256 of its whole config.
+        revision: The training stage's revision.
+        planned_runs: How many runs it asks for, baselines included.
+        baseline_format: The baseline's format.
+        model: The model's shape, in words.
+        steps: Optimizer steps a run.
+        tokens_per_run: Training tokens a run.
+        confidence: Of every interval.
+        min_seeds: Fewer paired seeds give no verdict.
+        min_steps: Shorter runs are a demonstration.
+        layer_types: The layer types, `all` left out, in the config's order.
+        corpus: The corpus's name.
+        corpus_source: synthetic, files or eurlex.
+        corpus_licence: Its licence.
+        corpus_revision: The upstream commit; None where there is none.
+        corpus_fingerprint: Its fingerprint; None where the corpus was not given.
+        tokenizer: The tokenizer's name.
+        train_tokens: Tokens to train on; None where the corpus was not given.
+        val_tokens: Tokens held out; None where the corpus was not given.
+    """
+
+    study: str
+    title: str
+    config_hash: str
+    revision: int
+    planned_runs: int
+    baseline_format: str
+    model: str
+    steps: int
+    tokens_per_run: int
+    confidence: float
+    min_seeds: int
+    min_steps: int
+    layer_types: tuple[str, ...]
+    corpus: str
+    corpus_source: str
+    corpus_licence: str
+    corpus_revision: str | None
+    corpus_fingerprint: str | None
+    tokenizer: str
+    train_tokens: int | None
+    val_tokens: int | None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the text is made up, so that its losses say nothing about language."""
+        return self.corpus_source == "synthetic"
+
+
+def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> StudyInfo:
+    """Return what the reports need to know about a study.
+
+    Args:
+        study: The study.
+        corpus_meta: The prepared corpus's `meta.json`; without it the corpus's sizes are unknown.
+
+    Raises:
+        CorpusError: The corpus is another than the study's.
+    """
+    meta = corpus_meta or {}
+    if meta and meta["name"] != study.corpus.name:
+        raise CorpusError(
+            "corpus", f"it is {meta['name']!r}, and the study's is {study.corpus.name!r}", "Give the study's corpus"
+        )
+    runs = study_runs(study)
+    shape, training = study.model, study.training
+    return StudyInfo(
+        study=study.study,
+        title=study.title,
+        config_hash=study_hash(study),
+        revision=runs[0].revision,
+        planned_runs=len(runs),
+        baseline_format=study.baseline.format,
+        model=f"GPT, {shape.n_layer} layers, {shape.n_head} heads, width {shape.n_embd}, context {shape.block_size}",
+        steps=training.steps,
+        tokens_per_run=training.steps * training.batch_size * training.grad_accumulation * shape.block_size,
+        confidence=study.analysis.confidence,
+        min_seeds=study.analysis.min_seeds,
+        min_steps=study.analysis.min_steps,
+        layer_types=tuple(name for name in study.layer_types if name != "all"),
+        corpus=study.corpus.name,
+        corpus_source=study.corpus.source,
+        corpus_licence=str(meta.get("licence", study.corpus.licence)),
+        corpus_revision=meta.get("revision", study.corpus.revision),
+        corpus_fingerprint=meta.get("fingerprint"),
+        tokenizer=study.corpus.tokenizer,
+        train_tokens=meta.get("train_tokens"),
+        val_tokens=meta.get("val_tokens"),
+    )
+
+
+def study_hash(study: StudyConfig) -> str:
+    """Return the SHA-256 (hex) of a study's config, with every default filled in."""
+    text = json.dumps(study.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_corpus_meta(folder: Path) -> dict[str, Any]:
+    """Read the `meta.json` of a prepared corpus.
+
+    Raises:
+        CorpusError: It is missing or is not JSON.
+    """
+    path = folder / "meta.json"
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError(str(path), f"it cannot be read ({error})", "Make the corpus with altgrad prepare") from None
+    return meta
+
+
+def to_frame(info: StudyInfo) -> pd.DataFrame:
+    """Return the study table."""
+    rows: list[Row] = [{"key": key, "value": json.dumps(value)} for key, value in asdict(info).items()]
+    return frame("study", rows)
+
+
+def from_frame(data: pd.DataFrame) -> StudyInfo:
+    """Return the study from its table.
+
+    Raises:
+        TableError: A field is missing.
+    """
+    values = {str(key): json.loads(value) for key, value in zip(data["key"], data["value"], strict=True)}
+    missing = [field.name for field in fields(StudyInfo) if field.name not in values]
+    if missing:
+        raise TableError("table study", f"it lacks {', '.join(missing)}", "Run altgrad tabulate again")
+    values["layer_types"] = tuple(values["layer_types"])
+    return StudyInfo(**{field.name: values[field.name] for field in fields(StudyInfo)})

@@ -1,0 +1,36 @@
+"""`altgrad tabulate`: run folders to tidy tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def tabulate(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of the study's finished runs.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the tables, for example results/tables.")],
+    study: Annotated[str, typer.Option(help="The study's config: a file, or - for JSON on standard input.")],
+    diagnostics: Annotated[Path | None, typer.Option(help="Folder with RUN_ID.parquet diagnostics.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="The prepared corpus, for its size and its fingerprint.")] = None,
+) -> None:
+    """Write the tables of a study from its run folders.
+
+    Every run is checked against the study: its config, its corpus and its revision. Runs that the study plans and that
+    are not given have the status `missing`. Folders in the study's `include_runs` (globs, relative to the current
+    folder) are taken in beside them.
+    """
+    from altgrad.analysis.run_folders import expand_included
+    from altgrad.analysis.study_info import read_corpus_meta
+    from altgrad.analysis.tabulate import tabulate_study, write_tables
+    from altgrad.study.config import StudyConfig
+    from altgrad.study.loading import load_config
+
+    config = load_config(StudyConfig, study)
+    tables = tabulate_study(
+        config,
+        runs,
+        included=expand_included(config.include_runs, Path.cwd()),
+        diagnostics=diagnostics,
+        corpus_meta=read_corpus_meta(corpus) if corpus is not None else None,
+    )
+    write_tables(out, tables)

@@ -1,0 +1,64 @@
+import math
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from altgrad.study.config import RunConfig
+from tests.analysis.conftest import Pipeline
+from tests.analysis.fabricate import VOCAB, make_study
+
+
+def by_lr(run: RunConfig) -> float | None:
+    """Return a loss with its best at 0.02 for nearest, at the edge 0.04 for master; 0.04 diverges under nearest."""
+    if run.storage == "nearest":
+        return None if run.lr == 0.04 else {0.01: 2.2, 0.02: 2.0}[run.lr] + 0.01 * run.seed
+    return {0.01: 2.2, 0.02: 2.1, 0.04: 2.0}[run.lr] + 0.01 * run.seed
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    pipeline = Pipeline(tmp_path_factory.mktemp("results"))
+    study = make_study(formats=["E4M3"], updates=["adamw"], lrs=[0.01, 0.02, 0.04])
+    return pipeline(study, by_lr)["cells"].set_index(["storage", "lr"]).drop(index="BF16", errors="ignore")
+
+
+def of(cells: pd.DataFrame, storage: str, lr: float) -> pd.Series:
+    rows = cells[cells["format"] == "E4M3"]
+    return rows.loc[(storage, lr)]
+
+
+def test_mean_and_interval_agree_with_scipy(cells: pd.DataFrame) -> None:
+    row = of(cells, "nearest", 0.02)
+    oracle = stats.t.interval(0.95, 2, loc=2.02, scale=stats.sem([2.01, 2.02, 2.03]))
+    assert row["mean"] == pytest.approx(2.02) and row["n"] == 3
+    assert (row["low"], row["high"]) == pytest.approx(oracle)
+
+
+def test_the_lowest_mean_is_chosen_and_an_edge_is_flagged(cells: pd.DataFrame) -> None:
+    assert of(cells, "nearest", 0.02)["chosen"] and not of(cells, "nearest", 0.02)["lr_at_edge"]
+    assert of(cells, "master", 0.04)["chosen"] and of(cells, "master", 0.04)["lr_at_edge"]
+    assert cells[cells["format"] == "E4M3"]["chosen"].sum() == 2
+    assert of(cells, "master", 0.04)["lrs"] == 3
+
+
+def test_diverged_runs_score_the_vocabulary_and_are_counted(cells: pd.DataFrame) -> None:
+    row = of(cells, "nearest", 0.04)
+    assert row["mean"] == pytest.approx(math.log(VOCAB)) and row["diverged"] == 3 and not row["chosen"]
+
+
+def test_a_learning_rate_with_missing_seeds_is_not_chosen(pipeline: Pipeline) -> None:
+    study = make_study(formats=["E4M3"], updates=["adamw"], storages=["nearest"], lrs=[0.01, 0.02])
+
+    def loss(run: RunConfig) -> float:
+        return 2.0 if run.lr == 0.01 else (1.0 if run.seed == 1 else math.nan)
+
+    cells = pipeline(study, loss)["cells"].query("format == 'E4M3'").set_index("lr")
+    assert cells["chosen"].to_dict() == {0.01: True, 0.02: False}
+    assert cells["n"].to_dict() == {0.01: 3, 0.02: 1}
+
+
+def test_of_equal_means_the_lowest_learning_rate_is_chosen(pipeline: Pipeline) -> None:
+    study = make_study(formats=["E4M3"], updates=["adamw"], storages=["nearest"], lrs=[0.04, 0.01])
+    cells = pipeline(study, lambda run: 2.0)["cells"].query("format == 'E4M3'").set_index("lr")
+    assert cells["chosen"].to_dict() == {0.01: True, 0.04: False}

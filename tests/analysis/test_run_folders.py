@@ -1,0 +1,127 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from altgrad.analysis.run_folders import collect_runs, expand_included
+from altgrad.errors import AltGradError, MismatchError, TableError
+from altgrad.study.config import RunConfig, StudyConfig
+from altgrad.study.grid import study_runs
+from tests.analysis.fabricate import Rates, make_study, write_run
+
+
+def rates(_run: RunConfig, _tensor: str) -> Rates:
+    return Rates()
+
+
+def one(study: StudyConfig, folder: Path, loss: float | None = 2.0, **summary: object) -> Path:
+    return write_run(study_runs(study)[-1], folder, loss, rates, **summary)
+
+
+def test_roles_come_from_the_study(tmp_path: Path) -> None:
+    study = make_study()
+    runs = study_runs(study)
+    folders = [write_run(runs[0], tmp_path, 2.0, rates), write_run(runs[-1], tmp_path, 2.0, rates)]
+    found = collect_runs(study, folders, [], None)
+    assert [run.role for run in found.values()] == ["baseline", "grid"]
+    assert all(run.comparable for run in found.values())
+
+
+def refused(study: StudyConfig, folder: Path, fingerprint: str | None = None) -> AltGradError:
+    with pytest.raises(AltGradError) as error:
+        collect_runs(study, [folder], [], fingerprint)
+    assert "\n" not in str(error.value)
+    return error.value
+
+
+def test_a_run_of_another_config_is_refused_by_the_field_that_differs(tmp_path: Path) -> None:
+    changed = make_study(training={"steps": 40, "batch_size": 4, "eval_every": 20, "device": "cpu"})
+    error = refused(make_study(), one(changed, tmp_path))
+    assert isinstance(error, MismatchError)
+    assert "its training.batch_size is 4, and the study's is 2" in str(error)
+
+
+def test_a_run_of_an_unknown_id_is_refused(tmp_path: Path) -> None:
+    error = refused(make_study(), one(make_study(formats=["E5M2"]), tmp_path))
+    assert "E5M2-manifold-master-all-lr0.01-s3 is no run of the study. Leave it out, or name it" in str(error)
+
+
+def test_a_later_revision_is_refused(tmp_path: Path) -> None:
+    run = study_runs(make_study())[-1].model_copy(update={"revision": 99})
+    error = refused(make_study(), write_run(run, tmp_path, 2.0, rates))
+    assert "training revision 99, and this altgrad knows up to" in str(error)
+
+
+def test_another_corpus_is_refused(tmp_path: Path) -> None:
+    error = refused(make_study(), one(make_study(), tmp_path), fingerprint="0" * 16)
+    assert "it was trained on other tokens than the corpus given" in str(error)
+
+
+def test_a_swapped_summary_is_refused(tmp_path: Path) -> None:
+    error = refused(make_study(), one(make_study(), tmp_path, config_hash="0" * 64))
+    assert "summary.json and config.json are of different runs" in str(error)
+
+
+def test_a_config_of_another_version_is_refused_by_its_key(tmp_path: Path) -> None:
+    folder = one(make_study(), tmp_path)
+    config = json.loads((folder / "config.json").read_text()) | {"novelty": 1}
+    (folder / "config.json").write_text(json.dumps(config))
+    error = refused(make_study(), folder)
+    assert "config.json: novelty: extra inputs are not permitted" in str(error)
+
+
+@pytest.mark.parametrize("missing", ["config.json", "summary.json"])
+def test_an_unfinished_run_is_refused(tmp_path: Path, missing: str) -> None:
+    folder = one(make_study(), tmp_path)
+    (folder / missing).unlink()
+    assert f"{missing}: it is missing, so this is no finished run" in str(refused(make_study(), folder))
+
+
+def test_a_broken_summary_is_refused(tmp_path: Path) -> None:
+    folder = one(make_study(), tmp_path)
+    (folder / "summary.json").write_text("{")
+    assert "summary.json: it is not JSON" in str(refused(make_study(), folder))
+
+
+def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
+    study = make_study()
+    first, second = one(study, tmp_path / "a"), one(study, tmp_path / "b")
+    with pytest.raises(TableError, match=r"holds a run of the same id, E7M0-manifold-master-all-lr0.01-s3"):
+        collect_runs(study, [first], [second], None)
+
+
+MODEL = {"n_layer": 2, "n_head": 1, "n_embd": 8, "block_size": 16}
+OTHER_UPDATES = {
+    "adamw": {"optimizer": "manifold_adamw", "geometry_aware": False},
+    "manifold": {"optimizer": "manifold_adamw", "metric_power": -0.5, "geometry_aware": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "comparable"),
+    [
+        ({"study": "elsewhere"}, True),
+        ({"study": "elsewhere", "model": MODEL}, False),
+        ({"study": "elsewhere", "update_specs": OTHER_UPDATES}, False),
+        ({"study": "elsewhere", "quantization": {"scaling": "current"}}, False),
+    ],
+)
+def test_an_included_run_is_compared_only_where_it_matches(
+    tmp_path: Path, changes: dict[str, object], comparable: bool
+) -> None:
+    folder = one(make_study(formats=["E5M2"], **changes), tmp_path)
+    found = collect_runs(make_study(), [], [folder], None)
+    assert [(run.role, run.comparable) for run in found.values()] == [("included", comparable)]
+
+
+def test_an_included_run_on_another_corpus_is_not_compared(tmp_path: Path) -> None:
+    folder = one(make_study(formats=["E5M2"]), tmp_path, corpus_fingerprint="0" * 16)
+    assert not next(iter(collect_runs(make_study(), [], [folder], "f" * 16).values())).comparable
+
+
+def test_include_runs_are_globs_below_the_folder(tmp_path: Path) -> None:
+    for name in ("b", "a", "file.txt"):
+        (tmp_path / "kept" / name).mkdir(parents=True) if "." not in name else (tmp_path / "kept" / name).touch()
+    assert [p.name for p in expand_included(["kept/*", "kept/a"], tmp_path)] == ["a", "b"]
+    with pytest.raises(TableError, match=r"include_runs: none/\*: it matches no folder"):
+        expand_included(["none/*"], tmp_path)

@@ -1,0 +1,152 @@
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from altgrad.analysis.study_info import from_frame, study_info, to_frame
+from altgrad.analysis.tabulate import tabulate_study, timing_summary
+from altgrad.analysis.telemetry_tables import batches, rates
+from altgrad.errors import CorpusError, TableError
+from altgrad.schema import ANALYSIS_TABLES
+from altgrad.study.config import RunConfig
+from altgrad.study.grid import study_runs
+from tests.analysis.fabricate import CORPUS_META, VOCAB, Rates, fabricate, make_study, write_run
+
+STUDY = make_study(formats=["E4M3"], storages=["nearest"], seeds=[1, 2])
+
+
+def loss(run: RunConfig) -> float | None:
+    """Return 2 nats, a divergence for AdamW's seed 2 in the grid, and nothing for the manifold's."""
+    if run.role == "grid" and run.seed == 2:
+        return None if run.update == "adamw" else math.nan
+    return 2.0
+
+
+def by_type(_run: RunConfig, tensor: str) -> Rates:
+    return Rates(flips=100, updates=500) if tensor == "wte.weight" else Rates(flips=10, updates=1000)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    folder = tmp_path_factory.mktemp("results")
+    folders = fabricate(STUDY, folder, loss, by_type, diagnostics=True)
+    return tabulate_study(STUDY, folders, diagnostics=folder / "diagnostics", corpus_meta=CORPUS_META)
+
+
+def test_every_table_is_made_with_its_columns(tables: dict[str, pd.DataFrame]) -> None:
+    assert {name: list(data.columns) for name, data in tables.items()} == {
+        name: [column.name for column in columns] for name, columns in ANALYSIS_TABLES.items()
+    }
+
+
+def test_every_planned_run_has_a_row_and_a_score(tables: dict[str, pd.DataFrame]) -> None:
+    runs = tables["runs"].set_index("run_id")
+    assert list(runs.index) == [run.run_id for run in study_runs(STUDY)]
+    diverged, missing = runs.loc["E4M3-adamw-nearest-all-lr0.01-s2"], runs.loc["E4M3-manifold-nearest-all-lr0.01-s2"]
+    assert (diverged["status"], diverged["score"]) == ("diverged", math.log(VOCAB))
+    assert math.isnan(diverged["val_loss"]) and diverged["events"] == 1
+    assert missing["status"] == "missing" and math.isnan(missing["score"]) and missing["steps_planned"] == 40
+    assert (runs["score"] == 2.0).sum() == 4
+
+
+def test_a_run_without_loss_or_vocabulary_size_is_refused(tmp_path: Path) -> None:
+    run = study_runs(STUDY)[-1]
+    folder = write_run(run, tmp_path, None, by_type, vocab_size=None)
+    with pytest.raises(TableError, match="it has no loss, and its summary no vocab_size"):
+        tabulate_study(STUDY, [folder])
+
+
+def test_counters_sum_the_tensors_of_a_layer_type(tables: dict[str, pd.DataFrame]) -> None:
+    counters = tables["counters"]
+    rows = counters[(counters["run_id"] == "E4M3-manifold-nearest-all-lr0.01-s1") & (counters["step"] == 20)]
+    values = {(kind, metric): value for _, _, kind, metric, value in rows.itertuples(index=False)}
+    # wte: 400 elements x 10 steps, 100 and 500 per mille; the others: 600 elements, 10 and 1000 per mille.
+    assert values["embedding", "elements"] == 4000
+    assert values["embedding", "flips"] == 400
+    assert values["all", "elements"] == 10_000
+    assert values["all", "flips"] == 400 + 60
+    assert values["all", "flip_rate"] == pytest.approx(460 / 10_000)
+    assert values["all", "stall_ratio"] == pytest.approx(1 - 460 / (2000 + 6000))
+    assert values["embedding", "stall_ratio"] == pytest.approx(1 - 400 / 2000)
+    assert values["lm_head", "stall_ratio"] == pytest.approx(0.99)
+    assert {kind for kind, _ in values} == {"all", "embedding", "attention", "mlp", "lm_head"}
+
+
+def test_tensors_have_whole_run_totals(tables: dict[str, pd.DataFrame]) -> None:
+    tensors = tables["tensors"].set_index(["run_id", "tensor"])
+    row = tensors.loc["E4M3-adamw-nearest-all-lr0.01-s1", "wte.weight"]
+    assert (row["layer_type"], row["elements"], row["flips"], row["updates"]) == ("embedding", 16_000, 1600, 8000)
+    assert row["flip_rate"] == 0.1 and row["stall_ratio"] == pytest.approx(0.8)
+    assert row["underflow_rate"] == pytest.approx(0.01) and row["update_underflow_rate"] == pytest.approx(0.2)
+    assert (row["amax"], row["range_bits"], row["gradient_l2"], row["gradient_linf"]) == (0.5, 7.0, 3.0, 1.0)
+    half = tensors.loc["E4M3-adamw-nearest-all-lr0.01-s2", "wte.weight"]
+    assert half["elements"] == 8000  # it diverged half way
+
+
+def test_flips_by_epoch(tables: dict[str, pd.DataFrame]) -> None:
+    flips = tables["flip_epochs"]
+    rows = flips[(flips["run_id"] == "E4M3-adamw-nearest-all-lr0.01-s1") & (flips["tensor"] == "wte.weight")]
+    # An epoch is 20 steps: the windows that end at 10 and 20 are epoch 1, those at 30 and 40 epoch 2.
+    assert rows[["epoch", "elements", "flips"]].to_numpy().tolist() == [[1, 8000, 800], [2, 8000, 800]]
+
+
+def test_curves_formats_updates_and_diagnostics(tables: dict[str, pd.DataFrame]) -> None:
+    curves = tables["curves"].set_index(["run_id", "metric", "step"])["value"]
+    assert curves["BF16-adamw-master-all-lr0.01-s1", "val_loss", 40] == 2.0
+    assert list(tables["formats"]["format"]) == ["E4M3", "BF16"]
+    assert tables["formats"].iloc[0][["bias", "max", "smallest_subnormal"]].tolist() == [7, 448.0, 2**-9]
+    assert tables["updates"][["update", "geometry_aware", "primary"]].to_numpy().tolist() == [
+        ["adamw", False, False],
+        ["manifold", True, True],
+    ]
+    assert set(tables["tensor_diagnostics"]["layer_type"]) == {"embedding", "attention", "mlp", "lm_head"}
+
+
+def test_only_tensors_in_the_runs_format_are_counted(tmp_path: Path) -> None:
+    study = make_study(formats=["E4M3"], storages=["nearest"], seeds=[1], layers=["mlp"])
+    tables = tabulate_study(study, fabricate(study, tmp_path, lambda run: 2.0))
+    run = "E4M3-adamw-nearest-mlp-lr0.01-s1"
+    counters, tensors = tables["counters"], tables["tensors"]
+    kinds = counters[counters["run_id"] == run]
+    assert set(kinds["layer_type"]) == {"all", "mlp"}
+    both = kinds[(kinds["metric"] == "elements") & (kinds["step"] == 10)]["value"]
+    assert both.tolist() == [2000, 2000]
+    studied = tensors[tensors["run_id"] == run].set_index("tensor")["studied"]
+    assert studied[studied].index.tolist() == ["blocks.0.mlp.c_fc.weight"]
+
+
+def test_rates_without_a_denominator_are_nan() -> None:
+    names = ["elements", "flips", "flips_among_updated", "updates", "zero_update", "overflow", "underflow"]
+    counts = pd.DataFrame([[10, 2, 0, 0, 0, 0, 0]], columns=names).assign(update_underflow=0)
+    assert math.isnan(rates(counts)["stall_ratio"].iloc[0])
+    assert rates(counts)["flip_rate"].iloc[0] == 0.2
+
+
+def test_batches_lose_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("altgrad.analysis.telemetry_tables.BATCH_ROWS", 5)
+    frames = [pd.DataFrame({"x": range(n)}) for n in (3, 3, 1, 7, 2)]
+    assert [len(batch) for batch in batches(frames)] == [6, 8, 2]
+
+
+def test_timing_leaves_the_first_window_out() -> None:
+    names = ["run_id", "step", "tokens_per_s", "step_s", "data_s", "forward_backward_s", "optimizer_s", "telemetry_s"]
+    rows = [["r", 10 * i, v, v, v, v, v, v] for i, v in enumerate([900.0, 1.0, 3.0, 8.0])]
+    timing = pd.DataFrame(rows, columns=names).assign(peak_memory_bytes=[5, 9, 7, 7])
+    summary = timing_summary(timing).iloc[0]
+    assert (summary["windows"], summary["tokens_per_s"], summary["peak_memory_bytes"]) == (3, 3.0, 9)
+    assert timing_summary(timing.iloc[:1]).iloc[0]["tokens_per_s"] == 900.0
+    assert timing_summary(timing.iloc[:0]).empty
+
+
+def test_study_info_goes_through_its_table() -> None:
+    info = study_info(STUDY, CORPUS_META)
+    assert from_frame(to_frame(info)) == info
+    assert (info.planned_runs, info.train_tokens, info.synthetic, info.tokens_per_run) == (6, 12_000, True, 1280)
+    with pytest.raises(TableError, match="table study: it lacks title"):
+        from_frame(to_frame(info).query("key != 'title'"))
+
+
+def test_another_corpus_than_the_studys_is_refused() -> None:
+    with pytest.raises(CorpusError, match="it is 'other', and the study's is 'laws'"):
+        study_info(STUDY, {**CORPUS_META, "name": "other"})
