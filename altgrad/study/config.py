@@ -15,7 +15,7 @@ from altgrad.numerics.format import FloatFormat
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What a run id, a study's name and a corpus's name may look like: they become folder names."""
 
-RESERVED_STUDY_NAMES = frozenset({"corpus", "runs", "diagnostics", "tables", "statistics", "figures", "logs"})
+RESERVED_STUDY_NAMES = frozenset({"corpus", "runs", "diagnostics", "tables", "statistics", "figures", "logs", "benchmarks"})
 """Folders of the main study, which no other study may be named after."""
 
 MAIN_STUDY = "main"

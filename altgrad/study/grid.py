@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from altgrad.errors import ConfigError
 from altgrad.numerics.catalog import formats
-from altgrad.study.config import BaselineConfig, GridConfig, RunConfig, StudyConfig
+from altgrad.study.config import BaselineConfig, GridConfig, RunConfig, StudyConfig, is_valid_id
 
 TRAIN_REVISION = 1
 """Raised in the commit that changes what training computes; part of every run's stamp."""
@@ -90,6 +90,12 @@ def _run(
 ) -> RunConfig:
     name = name if name in study.formats else formats[name].name
     identity = run_id(name, update, storage, layers, lr, seed)
+    if not is_valid_id(identity):
+        raise ConfigError(
+            "grids",
+            f"the run id {identity} has {len(identity)} characters, and at most 64 are allowed",
+            "Shorten the names of its format, update or layers",
+        )
     return RunConfig.model_validate(
         {
             "run_id": identity,

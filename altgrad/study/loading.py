@@ -148,12 +148,16 @@ def _layer_of(layers: Sequence[tuple[str, Mapping[str, Any]]], location: Locatio
 
 
 def _teach(model: type[BaseModel], error: ValidationError, find: Callable[[Location], str]) -> ConfigError:
-    """Return the first of pydantic's complaints in the project's own words."""
-    first = error.errors(include_url=False)[0]
+    """Return one of pydantic's complaints in the project's own words: the first unknown key, or else the first."""
+    # A list with a bad item is also called too short: what is only about the parent of another complaint is left out.
+    complaints = error.errors(include_url=False)
+    parents = {complaint["loc"][:depth] for complaint in complaints for depth in range(len(complaint["loc"]))}
+    complaints = [complaint for complaint in complaints if complaint["loc"] not in parents]
+    first = min(complaints, key=lambda complaint: complaint["type"] != "extra_forbidden")
     location: Location = first["loc"]
     where = find(location)
     key = ".".join(str(part) for part in location if part != "[key]")
-    more = f" ({error.error_count() - 1} more after it)" if error.error_count() > 1 else ""
+    more = f" ({len(complaints) - 1} more after it)" if len(complaints) > 1 else ""
     given = _shorten(first["input"])
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, location[:-1])
