@@ -88,7 +88,9 @@ def _init(run: RunConfig, folder: Path, mode: Literal["online", "offline", "disa
         dir=str(folder),
         mode=mode,
         resume="allow" if mode == "online" else None,
-        settings=wandb.Settings(init_timeout=INIT_TIMEOUT_S, console="off", silent=True, x_disable_stats=True),
+        settings=wandb.Settings(
+            init_timeout=INIT_TIMEOUT_S, console="off", silent=True, x_disable_stats=True, disable_job_creation=True
+        ),
     )
     handle.define_metric("step")
     handle.define_metric("*", step_metric="step")
