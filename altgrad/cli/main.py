@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from altgrad import __version__
-from altgrad.cli import config, prepare, train
+from altgrad.cli import analyse, config, diagnose, formats, plot, prepare, report, tabulate, train
 from altgrad.errors import AltGradError
 
 USER_ERROR = 2
@@ -26,8 +26,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("formats")(formats.formats)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("diagnose")(diagnose.diagnose)
+app.command("tabulate")(tabulate.tabulate)
+app.command("analyse")(analyse.analyse)
+app.command("plot")(plot.plot)
+app.command("report")(report.report)
 app.add_typer(config.app, name="config")
 
 

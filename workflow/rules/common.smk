@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from altgrad.errors import AltGradError
+from altgrad.figures.catalog import FIGURES
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
 from altgrad.study.config import ID_PATTERN
 from altgrad.study.grid import canonical_json, study_runs
@@ -31,8 +32,6 @@ REPORTS = [
     "TEST_MATRIX.md",
     "index.html",
 ]
-
-FIGURES = ["number_lines"]
 
 CORPUS_FILES = ["train.bin", "val.bin", "meta.json"]
 
