@@ -59,7 +59,8 @@ def count_step(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, s
     # comparison written as float is vectorized, which one written as bool is not.
     q_old = quantize(w_old, grid.fmt, grid.scale)
     q_new = w_new if stored_on_grid else quantize(w_new, grid.fmt, grid.scale)
-    updated = _indicator(torch.ne, g, 0)
+    zero = u.new_zeros(())  # a number would be made into a tensor and cast at every use
+    updated = _indicator(torch.ne, g, zero)
     changed = _indicator(torch.ne, q_new, q_old)
     same = _indicator(torch.eq, w_new, w_old)
     updates, changed_among_updated = _total(updated), _both(updated, changed)
@@ -73,7 +74,7 @@ def count_step(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, s
         lost = _both(same, _indicator(torch.ne, u, w_old))
     else:
         # Masters are always "on the grid", and hold whatever was intended.
-        rescale_moves = lost = torch.zeros((), device=w_old.device)
+        rescale_moves = lost = zero
     counts = (
         flips,
         flips_among_updated,
@@ -83,12 +84,12 @@ def count_step(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, s
         rescale_moves,
         lost,
         _total(_indicator(torch.gt, u.abs(), grid.scale * grid.fmt.max)),
-        _total(_indicator(torch.ne, u, 0)) - _total(_indicator(torch.ne, q_new, 0)),
+        _total(_indicator(torch.ne, u, zero)) - _total(_indicator(torch.ne, q_new, zero)),
     )
     return torch.stack(counts).to(torch.int64)
 
 
-def _indicator(comparison: _Comparison, a: Tensor, b: Tensor | float) -> Tensor:
+def _indicator(comparison: _Comparison, a: Tensor, b: Tensor) -> Tensor:
     """Return where a comparison holds, as zeros and ones, flat, float32."""
     out = torch.empty(a.shape, dtype=torch.float32, device=a.device)
     return comparison(a, b, out=out).view(-1)
