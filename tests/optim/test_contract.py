@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.optim.table import OPTIMIZERS, TARGETS, backward, build
 
@@ -141,3 +142,30 @@ def test_a_group_can_be_added_later(row):
     optimizer.step()
     assert not torch.equal(extra, before)
     assert list(optimizer.take_counts()) == (["extra"] if row.fmt else [])
+
+
+class NoReadBack(TorchDispatchMode):
+    """Fails where a tensor's value is read into Python, for which a device would have to be waited for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func is not torch.ops.aten._local_scalar_dense.default, "a value was read back"
+        return func(*args, **(kwargs or {}))
+
+
+@rows
+@pytest.mark.parametrize("mode", ["current", "delayed"])
+def test_a_step_waits_for_no_device(row, mode):
+    params, _, optimizer = build(row, MIXED, mode=mode)
+    for group in optimizer.param_groups:
+        group["count"] = True
+        group["lr"] = torch.tensor(group["lr"])
+    for _ in range(2):
+        backward(MIXED, params)
+        with NoReadBack():
+            optimizer.step()
+            optimizer.take_counts()
+
+
+def test_a_value_that_is_read_back_would_be_noticed():
+    with NoReadBack(), pytest.raises(AssertionError, match="read back"):
+        torch.ones(1).addcdiv_(torch.ones(1), torch.ones(1), value=torch.tensor(0.5))
