@@ -33,8 +33,8 @@ class FloatFormat:
         has_inf: Whether the code above the largest finite magnitude of each sign is Inf.
         num_high_nans: How many codes at the top of each sign are NaN.
         has_negative_zero: Whether the sign bit alone is -0; otherwise it is NaN (FNUZ, P3109).
-        torch_dtype: ``"bfloat16"`` or ``"float16"`` marks a 16-bit reference format, which is rounded by
-            torch's own cast and has no codes or rungs here.
+        torch_dtype: ``"bfloat16"`` or ``"float16"`` marks a 16-bit reference format, which is rounded
+            like torch's own cast and has no codes or rungs here.
         source: The standard or tool that the definition comes from.
         aliases: Other names for look-up.
 
@@ -127,7 +127,7 @@ class FloatFormat:
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is a 16-bit reference, rounded by torch's own cast, without codes or rungs."""
+        """Whether this is a 16-bit reference, rounded as torch's own cast rounds, without codes or rungs."""
         return self.torch_dtype is not None
 
     @property

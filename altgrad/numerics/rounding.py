@@ -6,7 +6,7 @@ Where other tools differ from the rules here:
   gives NaN, as ml_dtypes does.
 - ml_dtypes saturates in formats with neither Inf nor NaN (E2M1, E2M3, E3M2) and turns NaN into a number there; here
   ``saturate=False`` gives NaN, and NaN always stays NaN.
-- torch rounds float64 to bfloat16 by way of float32; the reference formats take torch's cast as it is.
+- torch rounds float64 to bfloat16 by way of float32; the reference formats do as torch's cast does.
 """
 
 from typing import Any, Literal, get_args
@@ -69,9 +69,10 @@ def quantize(
         if unit is None and y.dtype == x.dtype:
             y = y.clone()  # The arithmetic overwrites its input, which is still the caller's.
         if fmt.is_reference:
-            rounded = _cast_(y, fmt, saturate)
-        else:
-            rounded = _round_(y, x, fmt, rounding, saturate, generator)
+            # As torch's cast does, by way of float32. The cast itself will not do: Inductor removes a cast to a
+            # narrow dtype and back. Float64 holds the rounding's constants, which leave float32's range here.
+            y = y.to(torch.float32).to(torch.float64)
+        rounded = _round_(y, x, fmt, rounding, saturate, generator)
         if unit is not None:
             rounded = rounded.mul_(unit)
         return rounded.to(x.dtype)
@@ -113,15 +114,6 @@ def _round_(
         rounded = torch.where(rounded.abs() > c.highest, rounded * c.overflow, rounded)
     # Adding zero turns -0 into +0 and changes nothing else.
     return rounded if fmt.has_negative_zero else rounded.add_(0.0)
-
-
-def _cast_(y: Tensor, fmt: FloatFormat, saturate: bool) -> Tensor:
-    """Round values in place by torch's own cast to a reference format's dtype and back."""
-    if saturate:
-        c = constants(fmt, y.dtype, y.device)
-        y.clamp_(max=c.highest).clamp_(min=c.lowest)
-    dtype: torch.dtype = getattr(torch, str(fmt.torch_dtype))
-    return y.copy_(y.to(dtype))
 
 
 class _StraightThrough(torch.autograd.Function):

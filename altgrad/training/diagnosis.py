@@ -16,7 +16,7 @@ from altgrad.study.config import RunConfig
 from altgrad.study.loading import load_config
 from altgrad.study.reading import read_mapping
 from altgrad.telemetry.probes import weight_probes
-from altgrad.training.setup import _plan
+from altgrad.training.setup import precision_plan
 
 WEIGHTS = "final.safetensors"
 _SCALE_SUFFIX = "_scaler.scale"
@@ -39,7 +39,7 @@ def diagnose_run(folder: Path, out: Path) -> None:
     """
     run = load_config(RunConfig, folder / "config.json")
     state = _read_weights(folder, run)
-    plan = _plan(run)
+    plan = precision_plan(run)
     rows: list[tuple[str, str, str, float]] = []
     for key in sorted(name for name in state if name.endswith(_SCALE_SUFFIX)):
         name = key.removesuffix(_SCALE_SUFFIX)

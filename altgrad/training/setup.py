@@ -78,7 +78,7 @@ def build(run: RunConfig, model: GPT, corpus: Corpus, device: str) -> Parts:
         device: `cpu` or `cuda`.
     """
     torch.manual_seed(derive_seed(run.seed, "dropout"))
-    quantize_model(model.to(device), _plan(run))
+    quantize_model(model.to(device), precision_plan(run))
     training = run.training
     sampler = BatchSampler(
         corpus.train, training.batch_size, run.model.block_size, seed=derive_seed(run.seed, "batches")
@@ -88,7 +88,8 @@ def build(run: RunConfig, model: GPT, corpus: Corpus, device: str) -> Parts:
     return Parts(model, optimizer, sampler, weights)
 
 
-def _plan(run: RunConfig) -> PrecisionPlan:
+def precision_plan(run: RunConfig) -> PrecisionPlan:
+    """Return a run's plan: its layers in its format, the rest in the reference format."""
     section = run.quantization
     patterns: dict[str, Any] = {pattern: run.float_format() for pattern in run.layer_patterns}
     patterns.setdefault("*", REST_FORMAT)
