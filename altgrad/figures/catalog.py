@@ -1,0 +1,31 @@
+"""Every figure of a study by name. A new figure is a file and a line here."""
+
+import difflib
+
+from altgrad.errors import ReportError
+from altgrad.figures import benefit, layer_heatmap, loss_by_format, loss_curves, lr_sweep, stall_and_flips
+from altgrad.figures.style import FigureSpec
+
+FIGURES: dict[str, FigureSpec] = {
+    module.FIGURE.name: module.FIGURE
+    for module in (
+        loss_curves,
+        benefit,
+        loss_by_format,
+        stall_and_flips,
+        layer_heatmap,
+        lr_sweep,
+    )
+}
+
+
+def find_figure(name: str) -> FigureSpec:
+    """Return the figure of a name.
+
+    Raises:
+        ReportError: There is none; the nearest names are offered.
+    """
+    if name not in FIGURES:
+        near = difflib.get_close_matches(name, FIGURES, n=3, cutoff=0.0)
+        raise ReportError("figure", f"{name!r} is not a figure; nearest: {', '.join(near)}", "Use one of these names")
+    return FIGURES[name]

@@ -1,0 +1,106 @@
+"""How many updates are lost, and how many weights move, over the run: stored in the format against masters."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from altgrad.analysis.layers import ALL
+from altgrad.analysis.tables import Tables
+from altgrad.figures.panels import format_rows, say_empty
+from altgrad.figures.style import (
+    Encoding,
+    FigureSpec,
+    empty_figure,
+    in_order,
+    seeds_words,
+    study_of,
+    update_legend,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+METRICS = {"stall_ratio": "stall ratio", "flip_rate": "flip rate"}
+STORAGES = ("nearest", "master", "stochastic")
+"""Of these the first two that the study has are drawn; four columns are what the width holds."""
+
+FLOOR = 1e-6
+"""The lower end of the flip rate's axis: one weight in a million."""
+
+
+def make(tables: Tables) -> "Figure":
+    """Draw one row a format; stall ratios at the left, flip rates at the right."""
+    encoding = Encoding.of(tables)
+    bands = _bands(tables)
+    if bands.empty:
+        return empty_figure("No run with every layer in a format has counted flips yet.")
+    formats = in_order(bands["format"], encoding.formats)
+    storages = [s for s in STORAGES if s in set(bands["storage"])][:2]
+    columns = [(metric, storage) for metric in METRICS for storage in storages]
+    titles = [f"{METRICS[metric]}, {storage}" for metric, storage in columns]
+    figure, rows = format_rows(encoding, formats, titles, share_y="col")
+    for name, row in zip(formats, rows, strict=True):
+        for axes, (metric, storage) in zip(row, columns, strict=True):
+            same = (bands["format"] == name) & (bands["metric"] == metric) & (bands["storage"] == storage)
+            for update in in_order(bands.loc[same, "update"], encoding.updates):
+                _line(axes, encoding, bands[same & (bands["update"] == update)])
+            if not same.any():
+                say_empty(axes)
+    for number, (metric, _) in enumerate(columns):
+        axes = rows[0][number]
+        if number % len(storages):
+            for repeated in rows:
+                repeated[number].tick_params(labelleft=False)
+        if metric == "stall_ratio":
+            axes.set_ylim(-0.05, 1.05)
+        else:
+            axes.set_yscale("log")
+            axes.set_ylim(FLOOR, 1.5)
+    for axes in rows[-1]:
+        axes.set_xlabel("step")
+    update_legend(figure, encoding, bands["update"])
+    return figure
+
+
+def caption(tables: Tables) -> str:
+    """Say what the rates mean in each storage."""
+    bands = _bands(tables)
+    return (
+        f"Counted in every step over all weights in the format and summed over windows, each cell at its own chosen"
+        f" learning rate; lines are means over the seeds ({seeds_words(bands['n'])}), shades their range."
+        f" Stall ratio: the share of weights with a nonzero gradient whose code did not change. With masters a stall is"
+        f" only one of the view: the master keeps the update. Under nearest the update is lost. Flip rate: the share of"
+        f" all weights whose code changed, on a logarithmic axis; 0 is not drawn."
+    )
+
+
+def _bands(tables: Tables) -> pd.DataFrame:
+    bands, baseline = tables["bands"], study_of(tables).baseline_format
+    return bands[
+        bands["metric"].isin(list(METRICS))
+        & (bands["layer_type"] == ALL)
+        & (bands["layers"] == ALL)
+        & (bands["format"] != baseline)
+        & bands["storage"].isin(STORAGES)
+    ]
+
+
+def _line(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:
+    first = band.iloc[0]
+    color = encoding.color(first["update"])
+    drawn = band[(band["mean"] > 0) | (first["metric"] != "flip_rate")]
+    axes.fill_between(drawn["step"], drawn["low"], drawn["high"], color=color, alpha=0.2, linewidth=0)
+    axes.plot(
+        drawn["step"],
+        drawn["mean"],
+        color=color,
+        linestyle=encoding.dashes(first["format"]),
+        linewidth=1.2,
+        marker=encoding.marker(first["update"]),
+        markersize=3.5,
+        markevery=[-1] if len(drawn) else None,
+    )
+
+
+FIGURE = FigureSpec("stall_and_flips", "Stalled updates and flipped codes over the run", make, caption)

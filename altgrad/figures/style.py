@@ -1,0 +1,252 @@
+"""One style for every figure: color is the update, line style is the format, thin lines are seeds.
+
+Colors are Okabe and Ito's, which color-blind readers can tell apart; in grey, updates are told apart by their markers.
+Figures are drawn with the Agg object API: no global state, and the same tables give the same bytes.
+"""
+
+import io
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from altgrad.analysis.study_info import StudyInfo, from_frame
+from altgrad.analysis.tables import Tables
+from altgrad.errors import AltGradError, ReportError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_IN = 8.0
+"""Width of every figure in inches: the column of a rendered Markdown page."""
+
+RC: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "lines.linewidth": 1.4,
+    "savefig.dpi": 200,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "altgrad",
+}
+
+# https://jfly.uni-koeln.de/color/ without its yellow, which is too light for lines; black is the baseline's.
+UPDATE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+UPDATE_MARKERS = ("o", "s", "^", "D", "v", "P")
+FORMAT_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (7, 1)),
+    (0, (5, 1, 1, 1)),
+    (0, (4, 1)),
+    (0, (4, 1, 1, 1, 1, 1)),
+    (0, (2.5, 0.8)),
+    (0, (2, 0.8, 0.8, 0.8)),
+    (0, (1, 0.6)),
+)
+BASELINE_COLOR = "#000000"
+BAND_COLOR = "#C9C9C9"
+MUTED = "#595959"
+
+STORAGE_WORDS = {
+    "master": "master (FP32 beside the format)",
+    "nearest": "nearest (in the format)",
+    "stochastic": "stochastic (in the format)",
+}
+STORAGE_ORDER = ("nearest", "stochastic", "master")
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A figure: its file name, its title, how to draw it, and what to say under it.
+
+    Attributes:
+        name: The name of its files.
+        title: What it shows, for headings and alternative texts.
+        make: Draws it from the tables.
+        caption: Says how to read it: intervals, n, and what the lines are.
+    """
+
+    name: str
+    title: str
+    make: Callable[[Tables], "Figure"]
+    caption: Callable[[Tables], str]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Which color and marker an update has, and which line style a format.
+
+    Attributes:
+        updates: Updates in their order.
+        formats: Formats in their order, the references left out.
+        labels: A format's name with its bias and max, by name.
+        references: Reference formats.
+    """
+
+    updates: tuple[str, ...]
+    formats: tuple[str, ...]
+    labels: dict[str, str]
+    references: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tables: Tables) -> "Encoding":
+        """Return the encoding that a study's tables give."""
+        formats = tables["formats"]
+        columns = (formats["format"], formats["bias"], formats["max"])
+        labels = {name: f"bias {bias}, max {number_words(top)}" for name, bias, top in zip(*columns, strict=True)}
+        return cls(
+            updates=tuple(tables["updates"]["update"]),
+            formats=tuple(formats.loc[~formats["reference"], "format"]),
+            labels=labels,
+            references=tuple(formats.loc[formats["reference"], "format"]),
+        )
+
+    def color(self, update: str) -> str:
+        """Return an update's color."""
+        return UPDATE_COLORS[self.updates.index(update) % len(UPDATE_COLORS)]
+
+    def marker(self, update: str) -> str:
+        """Return an update's marker."""
+        return UPDATE_MARKERS[self.updates.index(update) % len(UPDATE_MARKERS)]
+
+    def dashes(self, name: str) -> Any:
+        """Return a format's line style."""
+        return FORMAT_DASHES[self.formats.index(name) % len(FORMAT_DASHES)]
+
+
+def study_of(tables: Tables) -> StudyInfo:
+    """Return the study that tables belong to."""
+    return from_frame(tables["study"])
+
+
+def in_order(values: Iterable[str], order: Iterable[str]) -> list[str]:
+    """Return the distinct values, those of `order` first and in that order, then the others by name."""
+    present = set(values)
+    known = [value for value in order if value in present]
+    return known + sorted(present - set(known))
+
+
+def new_figure(height_in: float, width_in: float = WIDTH_IN) -> "Figure":
+    """Return an empty figure that draws with Agg."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def empty_figure(words: str) -> "Figure":
+    """Return a figure that says in words why there is nothing to draw."""
+    figure = new_figure(1.4)
+    figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=9, color=MUTED, wrap=True)
+    return figure
+
+
+def update_legend(
+    figure: "Figure", encoding: Encoding, updates: Iterable[str], baseline: str | None = None, band: bool = False
+) -> None:
+    """Put a legend of the updates, and of the baseline where there is one, above the panels."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [
+        Line2D([], [], color=encoding.color(u), marker=encoding.marker(u), markersize=4, label=u)
+        for u in in_order(updates, encoding.updates)
+    ]
+    if baseline is not None:
+        line = Line2D([], [], color=BASELINE_COLOR, linewidth=1.0, label=f"{baseline} baseline")
+        handles.append((Patch(facecolor=BAND_COLOR), line) if band else line)
+    labels = [h[1].get_label() if isinstance(h, tuple) else h.get_label() for h in handles]
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(handles), 6))
+
+
+def name_row(axes: "Axes", encoding: Encoding, name: str) -> None:
+    """Write a format's name, bias and max beside a row of panels."""
+    axes.annotate(name, (1.03, 0.58), xycoords="axes fraction", ha="left", va="bottom", fontsize=8, fontweight="bold")
+    axes.annotate(
+        encoding.labels[name].replace(", ", "\n"),
+        (1.03, 0.54),
+        xycoords="axes fraction",
+        ha="left",
+        va="top",
+        fontsize=6.5,
+        color=MUTED,
+    )
+
+
+def number_words(value: float) -> str:
+    """Return a limit of a format as a reader wants it: digits up to a million, a power of two or of ten above.
+
+    Example:
+        >>> [number_words(x) for x in (0.9921875, 57344.0, 2.0**63, 4.5e9)]
+        ['0.992188', '57344', '2^63', '4.5e+09']
+    """
+    mantissa, exponent = math.frexp(value)
+    if abs(value) < 1e6:
+        return f"{value:.6g}"
+    return f"2^{exponent - 1}" if mantissa == 0.5 else f"{value:.4g}"
+
+
+def seeds_words(counts: Iterable[int]) -> str:
+    """Return how many seeds, for a caption: `n = 6 seeds`, or `n = 2 to 6 seeds`."""
+    values = sorted(set(counts))
+    if not values:
+        return "n = 0 seeds"
+    span = str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+    return f"n = {span} seed{'' if values == [1] else 's'}"
+
+
+def draw(spec: FigureSpec, tables: Tables) -> dict[str, bytes]:
+    """Return a figure's files, by suffix: the same bytes for the same tables.
+
+    Raises:
+        ReportError: The tables cannot be drawn.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(RC):
+        try:
+            figure = spec.make(tables)
+        except AltGradError:
+            raise
+        except (KeyError, ValueError) as error:
+            raise ReportError(
+                f"figure {spec.name}", f"it cannot be drawn ({error})", "Make the tables again"
+            ) from error
+        files: dict[str, bytes] = {}
+        # No dates and no version strings in the files.
+        for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix[1:], metadata=metadata, facecolor="white")
+            files[suffix] = buffer.getvalue()
+    return files
+
+
+def save(spec: FigureSpec, tables: Tables, folder: Path) -> None:
+    """Write a figure's SVG and PNG to a folder, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, data in draw(spec, tables).items():
+        temporary = folder / f".{spec.name}{suffix}.tmp"
+        temporary.write_bytes(data)
+        os.replace(temporary, folder / f"{spec.name}{suffix}")

@@ -1,0 +1,53 @@
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from altgrad.analysis.tables import Tables
+from altgrad.study.config import RunConfig, StudyConfig
+from tests.analysis.conftest import Pipeline
+from tests.analysis.fabricate import Rates, make_study
+
+Studies = Callable[[str], Tables]
+
+
+def loss(run: RunConfig) -> float | None:
+    """Return a loss with an optimum at 0.02; E7M0 diverges under nearest at 0.04, and is worse than E4M3."""
+    if run.format == "E7M0" and run.storage == "nearest" and run.lr == 0.04 and run.seed == 2:
+        return None
+    cost = {"BF16": 0.0, "E4M3": 0.05, "E7M0": 0.25}[run.format]
+    help_ = 0.04 * (run.update == "manifold" and run.storage == "nearest") * (1 + 0.1 * run.seed)
+    return 2.0 + cost - help_ + 0.01 * run.seed + 0.1 * abs(math.log2(run.lr / 0.02))
+
+
+def rates(run: RunConfig, tensor: str) -> Rates:
+    """Return rates by which `lm_head` stalls, and under nearest everything does a little more."""
+    still = 500 if tensor == "lm_head.weight" else 200
+    return Rates(flips=900 - still - 100 * (run.storage == "nearest"), updates=900)
+
+
+STUDIES: dict[str, StudyConfig] = {
+    "sweep": make_study(lrs=[0.01, 0.02, 0.04]),
+    "layers": make_study(layers=["all", "mlp", "lm_head"], storages=["nearest"], lrs=[0.02]),
+    "one seed": make_study(seeds=[1], formats=["E4M3"], lrs=[0.02]),
+}
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
+    """Return what gives a study's tables and statistics by name; `empty` has no run at all."""
+    made: dict[str, Tables] = {}
+
+    def get(name: str) -> Tables:
+        if name not in made:
+            folder: Path = tmp_path_factory.mktemp("results")
+            if name == "empty":
+                made[name] = Pipeline(folder)(make_study(), lambda run: math.nan)
+            elif name == "all diverged":
+                made[name] = Pipeline(folder)(make_study(), lambda run: None)
+            else:
+                made[name] = Pipeline(folder)(STUDIES[name], loss, rates)
+        return made[name]
+
+    return get
