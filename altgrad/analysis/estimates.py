@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr, stdtrit  # scipy.stats would take a second to import
 
 Array = NDArray[np.float64]
 
@@ -71,14 +71,14 @@ def estimate(values: Sequence[float] | Array, confidence: float) -> Estimate:
     sd = float(x.std(ddof=1)) if np.any(x != x[0]) else 0.0
     mean = mean if sd else float(x[0])
     error = sd / math.sqrt(n)
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * error
     return Estimate(n, mean, sd, mean - half, mean + half, _p_t(mean, error, n), sign_flip_p(x))
 
 
 def _p_t(mean: float, error: float, n: int) -> float:
     if error == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / error, n - 1))
+    return float(2 * stdtr(n - 1, -abs(mean) / error))
 
 
 def sign_flip_p(values: Sequence[float] | Array) -> float:

@@ -35,6 +35,7 @@ class StudyInfo:
         layer_types: The layer types, `all` left out, in the config's order.
         corpus: The corpus's name.
         corpus_source: synthetic, files or eurlex.
+        corpus_description: What its text is; empty where the corpus was not given.
         corpus_licence: Its licence.
         corpus_revision: The upstream commit; None where there is none.
         corpus_fingerprint: Its fingerprint; None where the corpus was not given.
@@ -58,6 +59,7 @@ class StudyInfo:
     layer_types: tuple[str, ...]
     corpus: str
     corpus_source: str
+    corpus_description: str
     corpus_licence: str
     corpus_revision: str | None
     corpus_fingerprint: str | None
@@ -104,12 +106,13 @@ def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> Stu
         layer_types=tuple(name for name in study.layer_types if name != "all"),
         corpus=study.corpus.name,
         corpus_source=study.corpus.source,
-        corpus_licence=str(meta.get("licence", study.corpus.licence)),
-        corpus_revision=meta.get("revision", study.corpus.revision),
+        corpus_description=meta.get("description", ""),
+        corpus_licence=meta.get("licence", study.corpus.licence),
+        corpus_revision=meta.get("made_from", {}).get("revision", study.corpus.revision),
         corpus_fingerprint=meta.get("fingerprint"),
         tokenizer=study.corpus.tokenizer,
-        train_tokens=meta.get("train_tokens"),
-        val_tokens=meta.get("val_tokens"),
+        train_tokens=meta.get("train", {}).get("tokens"),
+        val_tokens=meta.get("val", {}).get("tokens"),
     )
 
 

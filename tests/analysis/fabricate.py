@@ -29,10 +29,12 @@ UPDATES: dict[str, dict[str, Any]] = {
 CORPUS_META = {
     "name": "laws",
     "licence": "CC-BY-4.0",
-    "revision": None,
+    "description": "Made-up laws.",
+    "revision": 1,
+    "made_from": {"revision": "0123abcd"},
     "fingerprint": "f" * 16,
-    "train_tokens": 12_000,
-    "val_tokens": 3_000,
+    "train": {"tokens": 12_000},
+    "val": {"tokens": 3_000},
     "tokenizer": {"name": "byte", "vocab_size": VOCAB},
 }
 

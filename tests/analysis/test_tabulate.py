@@ -142,6 +142,7 @@ def test_timing_leaves_the_first_window_out() -> None:
 def test_study_info_goes_through_its_table() -> None:
     info = study_info(STUDY, CORPUS_META)
     assert from_frame(to_frame(info)) == info
+    assert (info.corpus_revision, info.corpus_licence) == ("0123abcd", "CC-BY-4.0")
     assert (info.planned_runs, info.train_tokens, info.synthetic, info.tokens_per_run) == (6, 12_000, True, 1280)
     with pytest.raises(TableError, match="table study: it lacks title"):
         from_frame(to_frame(info).query("key != 'title'"))
