@@ -52,8 +52,8 @@ schema: $(STAMP) ## Write the config's schema anew, after a change in altgrad/st
 	altgrad config schema --out workflow/schemas/config.schema.json
 
 figures: $(STAMP) ## Draw the README's pictures anew (needs graphviz)
-	altgrad formats --plot docs/images/formats.svg > /dev/null
-	snakemake --workflow-profile profiles/demo --rulegraph all | dot -Tsvg > docs/images/rulegraph.svg
+	altgrad formats E0M7 E2M5 E3M4 E4M3 E5M2 E6M1 E7M0 --plot docs/images/formats.png > /dev/null
+	snakemake --workflow-profile profiles/demo --rulegraph | dot -Grankdir=LR -Tsvg > docs/images/rulegraph.svg
 
 clean: ## Remove the demonstration's results and the tools' caches
 	rm -rf results/demo reports/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
