@@ -1,6 +1,6 @@
 """A copy of the workflow in a folder of its own, with a stand-in for `altgrad` that writes empty files at once.
 
-The graph's properties are tested with it; `test_demo.py` runs the real command.
+The graph's properties are tested with it; `test_study.py` runs the real command.
 """
 
 import os
@@ -75,19 +75,25 @@ class Project:
 
     folder: Path
 
-    def snakemake(self, *arguments: str, real: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake here, with the stand-in for `altgrad` or with the real one."""
-        path = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start Snakemake here, with whatever `altgrad` lies in the folder `stub`."""
         env = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "PATH": os.pathsep.join(path if real else [str(self.folder / "stub"), *path]),
+            "PATH": os.pathsep.join([str(self.folder / "stub"), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "STUB_CALLS": str(self.folder / "calls"),
             "XDG_CACHE_HOME": str(self.folder / "cache"),
             **environment,
         }
         command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
-        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, env=env, stdout=pipe, stderr=pipe, text=True)
+
+    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake here to its end."""
+        with self.start(*arguments, **environment) as process:
+            stdout, stderr = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def overlay(self, **changes: object) -> str:
         """Write the tiny study, with some of its top-level keys changed; return `--configfile`'s argument."""

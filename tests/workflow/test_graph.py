@@ -69,7 +69,7 @@ def test_verbs_get_their_slice_of_the_config_word_for_word(finished: Project) ->
 
 
 def test_training_is_a_child_of_snakemake_itself(finished: Project) -> None:
-    """No shell stays between them, so that a killed Snakemake takes its training along."""
+    """No shell stays between them, so that signals and measurements reach the training."""
     parents = {path.read_text() for path in (finished.folder / "results/tiny/runs").glob("*/summary.json")}
     assert len(parents) == 1
 

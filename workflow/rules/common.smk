@@ -8,6 +8,7 @@ from pathlib import Path
 
 from altgrad.errors import AltGradError
 from altgrad.figures.catalog import FIGURES
+from altgrad.reporting.catalog import REPORTS
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
 from altgrad.study.config import ID_PATTERN
 from altgrad.study.grid import canonical_json, study_runs
@@ -24,14 +25,6 @@ REVISIONS = {
     "plot": 1,
     "report": 1,
 }
-
-REPORTS = [
-    "sweet_spot.md",
-    "failure_modes.md",
-    "manifold_vs_standard.md",
-    "TEST_MATRIX.md",
-    "index.html",
-]
 
 CORPUS_FILES = ["train.bin", "val.bin", "meta.json"]
 

@@ -4,7 +4,7 @@
 # out: results/runs/<run>/{config.json, telemetry.parquet, timing.parquet, final.safetensors, summary.json}
 #
 # The restart state lies beside these files, undeclared, because Snakemake deletes declared outputs before a rerun.
-# `exec` makes altgrad the child of Snakemake itself, so that a killed Snakemake takes its training along.
+# `exec` leaves no shell between Snakemake and altgrad: signals and measurements reach the training itself.
 rule train:
     input:
         expand("<corpus>/{file}", file=CORPUS_FILES),
