@@ -97,7 +97,7 @@ def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> Stu
         revision=runs[0].revision,
         planned_runs=len(runs),
         baseline_format=study.baseline.format,
-        model=f"GPT, {shape.n_layer} layers, {shape.n_head} heads, width {shape.n_embd}, context {shape.block_size}",
+        model=f"GPT, n_layer {shape.n_layer}, n_head {shape.n_head}, n_embd {shape.n_embd}, context {shape.block_size}",
         steps=training.steps,
         tokens_per_run=training.steps * training.batch_size * training.grad_accumulation * shape.block_size,
         confidence=study.analysis.confidence,

@@ -60,6 +60,8 @@ def make(tables: Tables) -> "Figure":
 def caption(tables: Tables) -> str:
     """Say what the marks are."""
     cells, info = _cells(tables), study_of(tables)
+    if cells["lrs"].max() < 2:
+        return f"Every cell was run at one learning rate only ({seeds_words(cells['n'])})."
     edge = int((cells["chosen"] & cells["lr_at_edge"] & (cells["lrs"] > 1)).sum())
     return (
         f"Mean validation loss at the end against the learning rate ({seeds_words(cells['n'])}); a full mark is the"

@@ -196,16 +196,16 @@ def name_row(axes: "Axes", encoding: Encoding, name: str) -> None:
 
 
 def number_words(value: float) -> str:
-    """Return a limit of a format as a reader wants it: digits up to a million, a power of two or of ten above.
+    """Return a limit of a format as a reader wants it: digits, and a power where they would be many.
 
     Example:
-        >>> [number_words(x) for x in (0.9921875, 57344.0, 2.0**63, 4.5e9)]
-        ['0.992188', '57344', '2^63', '4.5e+09']
+        >>> [number_words(x) for x in (0.9921875, 57344.0, 2.0**63, 4.5e9, 2.0**-9)]
+        ['0.992188', '57344', '2^63', '4.5e+09', '2^-9']
     """
     mantissa, exponent = math.frexp(value)
-    if abs(value) < 1e6:
-        return f"{value:.6g}"
-    return f"2^{exponent - 1}" if mantissa == 0.5 else f"{value:.4g}"
+    if mantissa == 0.5 and not 0.01 <= value < 1e6:
+        return f"2^{exponent - 1}"
+    return f"{value:.6g}" if 0.01 <= value < 1e6 else f"{value:.4g}"
 
 
 def seeds_words(counts: Iterable[int]) -> str:

@@ -150,7 +150,7 @@ def _telemetry(run: RunConfig, loss: float | None, rates: RatesOf, steps: int) -
     for step in range(10, steps + 1, 10):
         share = step / run.training.steps
         value = end + (math.log(VOCAB) - end) * (1 - share) ** 2
-        yield from _rows(run, step, "run", "", train_loss=value, lr=run.lr, epoch=step * 32 / 640)
+        yield from _rows(run, step, "run", "", train_loss=value, lr=run.lr, epoch=step * 32 / 640, nonfinite=0.0)
         if step % run.training.eval_every == 0:
             yield from _rows(run, step, "run", "", val_loss=value, val_perplexity=math.exp(value))
         for tensor, size in ELEMENTS.items():
@@ -187,8 +187,10 @@ def _rows(run: RunConfig, step: int, scope: str, tensor: str, **metrics: float) 
 
 def _diagnostics(run: RunConfig) -> Iterator[tuple[Any, ...]]:
     for tensor in ELEMENTS:
-        yield run.run_id, tensor, "capacity_entropy_bits", 5.0
-        yield run.run_id, tensor, "grid_alignment", 0.25
+        yield run.run_id, tensor, "code_entropy_bits", 5.0
+        yield run.run_id, tensor, "codes_used_fraction", 0.5
+        yield run.run_id, tensor, "grid_alignment_mean", 0.25
+        yield run.run_id, tensor, "stable_rank", 3.0
 
 
 def _write(path: Path, columns: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -43,7 +43,7 @@ def test_layer_rates_and_diagnostics_by_layer_type(pipeline: Pipeline) -> None:
         0.3,
     ]
     assert found.loc[("all", "flip_rate"), "mean"] == pytest.approx(0.02)
-    assert found.loc[("mlp", "capacity_entropy_bits"), "mean"] == 5.0
+    assert found.loc[("mlp", "code_entropy_bits"), "mean"] == 5.0
 
 
 def test_sweet_spots_by_loss_rank_formats_within_a_layer_type(pipeline: Pipeline) -> None:

@@ -1,0 +1,146 @@
+"""Every combination of the study, its status, and the requirements that its runs trace to."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from altgrad.analysis.run_tables import MISSING
+from altgrad.reporting.page import Page, Source, make_page
+from altgrad.reporting.requirements import REQUIREMENTS, traced
+from altgrad.reporting.text import Cell, Grid, count, counted, grid, learning_rate, listed, nats, word
+
+CELL = ["role", "format", "update", "storage", "layers", "lr", "comparable_or_missing"]
+
+
+@dataclass(frozen=True)
+class MatrixReport:
+    """The content of `TEST_MATRIX.md`.
+
+    Attributes:
+        page: What every report has.
+        matrix: One row a combination.
+        requirements: One row a requirement.
+    """
+
+    page: Page
+    matrix: Grid
+    requirements: Grid
+
+
+def build(source: Source) -> MatrixReport:
+    """Return the content of the report."""
+    shown = traced(source.tables)
+    return MatrixReport(
+        page=make_page(source, "Test matrix", answer(source, shown), ()),
+        matrix=matrix_grid(source, shown),
+        requirements=requirements_grid(shown),
+    )
+
+
+def answer(source: Source, shown: Mapping[str, set[str]]) -> str:
+    """Return, in plain words, how much of the matrix is there."""
+    runs = source.tables["runs"]
+    planned = runs[runs["role"] != "included"]
+    status = planned["status"].value_counts()
+    ended = len(planned) - int(status.get(MISSING, 0))
+    unshown = [name for name, ids in shown.items() if not ids]
+    lacking = f" No run shows {listed(unshown)}." if unshown else " Every requirement below is shown by runs."
+    cells = len(planned.drop_duplicates(["format", "update", "storage", "layers", "lr"]))
+    return (
+        f"The study plans {counted(len(planned), 'run')} in {counted(cells, 'combination')} of format, update, storage,"
+        f" layers and learning rate; {ended} have ended, {int(status.get('diverged', 0))} of them by divergence, and"
+        f" {int(status.get(MISSING, 0))} are missing.{lacking}"
+    )
+
+
+def matrix_grid(source: Source, shown: Mapping[str, set[str]]) -> Grid:
+    """Return one row a combination, its seeds by status, and the requirements that its runs show."""
+    runs = source.tables["runs"]
+    runs = runs.assign(comparable_or_missing=runs["comparable"] | (runs["status"] == MISSING))
+    rows = []
+    for key, group in runs.groupby(CELL, sort=False):
+        place = dict(zip(CELL, key, strict=True))
+        seeds = {str(status): part["seed"] for status, part in group.groupby("status", sort=False)}
+        ended = group[group["status"] != MISSING]
+        apart = "" if place["comparable_or_missing"] else ", not compared"
+        rows.append(
+            (
+                word(place["format"]),
+                word(place["update"]),
+                word(place["storage"]),
+                word(place["layers"]),
+                learning_rate(float(group["lr"].iloc[0])),
+                word(f"{place['role']}{apart}"),
+                word(_status(group["status"])),
+                *(_seeds(seeds.get(status)) for status in ("finished", "diverged", MISSING)),
+                nats(float(ended["score"].mean()) if len(ended) else float("nan")),
+                word(_requirements(ended["run_id"], shown)),
+            )
+        )
+    columns = (
+        "format",
+        "update",
+        "storage",
+        "layers",
+        "lr",
+        "role",
+        "status",
+        "finished",
+        "diverged",
+        "missing",
+        "loss",
+    )
+    return grid((*columns, "requirements"), rows, "The study plans no run.")
+
+
+def requirements_grid(shown: Mapping[str, set[str]]) -> Grid:
+    """Return one row a requirement: where the tables show it, for how many runs, and what tests it."""
+    columns = ("requirement", "asks for", "shown by", "runs", "tested by")
+    rows = [
+        (word(r.id), word(r.what), word(r.columns), count(len(shown[r.id])), word(", ".join(r.tests)))
+        for r in REQUIREMENTS
+    ]
+    return grid(columns, rows, "")
+
+
+def _seeds(seeds: "pd.Series[int] | None") -> Cell:
+    """Return how many seeds, and which."""
+    if seeds is None:
+        return Cell("0", 0)
+    return Cell(f"{len(seeds)} ({_ranges(sorted(seeds))})", len(seeds))
+
+
+def _status(statuses: "pd.Series[str]") -> str:
+    """Return what became of a combination's runs, in a word."""
+    missing = int((statuses == MISSING).sum())
+    if missing:
+        return "missing" if missing == len(statuses) else "incomplete"
+    return "diverged" if (statuses == "diverged").all() else "done"
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Return rising numbers with runs of neighbors joined.
+
+    Example:
+        >>> _ranges([1, 2, 3, 7])
+        '1-3, 7'
+    """
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def _requirements(run_ids: Iterable[str], shown: Mapping[str, set[str]]) -> str:
+    """Return the requirements that all of these runs show, by family."""
+    ids = set(run_ids)
+    families: dict[str, list[str]] = {}
+    for name, runs in shown.items():
+        if ids and ids <= runs:
+            family, _, number = name.partition("-")
+            families.setdefault(family, []).append(number)
+    return "; ".join(f"{family}-{'/'.join(numbers)}" for family, numbers in families.items()) or "none"

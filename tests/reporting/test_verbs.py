@@ -1,0 +1,58 @@
+"""The four verbs, one after another, on fabricated runs; and no torch on the way."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from altgrad.cli.analyse import analyse
+from altgrad.cli.plot import plot
+from altgrad.cli.report import report
+from altgrad.cli.tabulate import tabulate
+from altgrad.errors import ReportError, TableError
+from altgrad.reporting.catalog import REPORTS
+from altgrad.schema import ANALYSIS_TABLES, STATISTICS
+from tests.analysis.fabricate import CORPUS_META, fabricate, make_study
+
+
+def test_from_run_folders_to_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(formats=["E4M3"], storages=["nearest"], seeds=[1, 2], include_runs=["kept/*"])
+    folders = fabricate(study, tmp_path, lambda run: 2.0, diagnostics=True)
+    elsewhere = make_study(formats=["E5M2"], updates=["adamw"], storages=["nearest"], seeds=[1])
+    kept = fabricate(elsewhere, tmp_path / "other", lambda run: 2.0)
+    (tmp_path / "kept").mkdir()
+    kept[-1].rename(tmp_path / "kept" / "E5M2")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "meta.json").write_text(json.dumps(CORPUS_META))
+    (tmp_path / "study.json").write_text(study.model_dump_json())
+    monkeypatch.chdir(tmp_path)
+    tables, statistics, figures = (tmp_path / name for name in ("tables", "statistics", "reports/figures"))
+    tabulate(folders, tables, str(tmp_path / "study.json"), tmp_path / "diagnostics", tmp_path / "corpus")
+    analyse(tables, statistics)
+    plot(tables, statistics, figures, ["loss_curves"])
+    assert sorted(p.name for p in figures.iterdir()) == ["loss_curves.png", "loss_curves.svg"]
+    plot(tables, statistics, figures, None)
+    for name in REPORTS:
+        report(tables, statistics, figures, tmp_path / "reports" / name)
+    assert sorted(p.stem for p in tables.iterdir()) == sorted(ANALYSIS_TABLES)
+    assert sorted(p.stem for p in statistics.iterdir()) == sorted(STATISTICS)
+    matrix = (tmp_path / "reports" / "TEST_MATRIX.md").read_text()
+    assert "| E5M2 | adamw | nearest | all | 0.01 | included | done | 1 (1) |" in matrix
+    with pytest.raises(ReportError, match="'x' is not a figure"):
+        plot(tables, statistics, figures, ["x"])
+    (tables / "runs.parquet").unlink()
+    with pytest.raises(TableError, match=r"runs.parquet: there is no such file"):
+        analyse(tables, statistics)
+
+
+def test_nothing_here_imports_torch() -> None:
+    code = (
+        "import altgrad.cli.tabulate, altgrad.cli.analyse, altgrad.cli.plot, altgrad.cli.report, sys;"
+        "heavy = {'pandas', 'matplotlib', 'jinja2', 'scipy'} & set(sys.modules); assert not heavy, heavy;"
+        "import altgrad.analysis.tabulate, altgrad.analysis.analyse, altgrad.reporting.render;"
+        "assert 'matplotlib' not in sys.modules;"
+        "import matplotlib.figure; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
