@@ -15,7 +15,9 @@ from altgrad.numerics.format import FloatFormat
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What a run id, a study's name and a corpus's name may look like: they become folder names."""
 
-RESERVED_STUDY_NAMES = frozenset({"corpus", "runs", "diagnostics", "tables", "statistics", "figures", "logs", "benchmarks"})
+RESERVED_STUDY_NAMES = frozenset(
+    {"corpus", "runs", "diagnostics", "tables", "statistics", "figures", "logs", "benchmarks"}
+)
 """Folders of the main study, which no other study may be named after."""
 
 MAIN_STUDY = "main"
@@ -163,6 +165,19 @@ class UpdateSpec(Closed):
     max_rungs: Annotated[Float, Field(gt=0, le=128)] = Field(1.0, description="rung_sgd: the longest move a step")
     geometry_aware: bool = Field(description="whether the reports count it as geometry-aware, against adamw")
 
+    @model_validator(mode="after")
+    def _settings_have_an_effect(self) -> "UpdateSpec":
+        others = {"manifold_adamw": ("momentum", "max_rungs"), "rung_sgd": ("metric_power", "precondition")}
+        for key in others[self.optimizer]:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} has no effect on {self.optimizer}; leave it out")
+        return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is standard AdamW: no metric, no rungs."""
+        return self.optimizer == "manifold_adamw" and self.metric_power == 0.0
+
 
 class GridConfig(Closed):
     """One block of runs: every combination of its factors."""
@@ -290,9 +305,25 @@ class StudyConfig(Closed):
                     formats[name]  # raises UnknownFormatError, which offers the nearest names
             _require(f"{where}.updates", grid.updates, self.updates)
             _require(f"{where}.layers", grid.layers, self.layer_types)
+            self._require_sense(where, grid)
         if not formats[self.baseline.format].is_reference:
             raise ValueError(f"baseline.format: {self.baseline.format} is not a reference format (BF16, FP16)")
         return self
+
+    def _require_sense(self, where: str, grid: GridConfig) -> None:
+        """Refuse combinations that would be another run under this one's name, or that cannot run."""
+        rungs = [name for name in grid.updates if self.updates[name].optimizer == "rung_sgd"]
+        if rungs and "nearest" in grid.storages:
+            raise ValueError(
+                f"{where}: {rungs[0]} moves in rungs, which nearest storage would lose; give it another grid"
+            )
+        references = [name for name in grid.formats if name not in self.formats and formats[name].is_reference]
+        plain = all(self.updates[name].is_plain for name in grid.updates)
+        if references and not (plain and grid.storages == ("master",)):
+            raise ValueError(
+                f"{where}: {references[0]} is a reference format, which has no grid to step on; "
+                "give it a grid of its own, with adamw and master"
+            )
 
     @property
     def folder(self) -> str:

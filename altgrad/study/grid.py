@@ -9,7 +9,7 @@ from altgrad.errors import ConfigError
 from altgrad.numerics.catalog import formats
 from altgrad.study.config import BaselineConfig, GridConfig, RunConfig, StudyConfig, is_valid_id
 
-TRAIN_REVISION = 1
+TRAIN_REVISION = 2
 """Raised in the commit that changes what training computes; part of every run's stamp."""
 
 BASELINE_UPDATE = "adamw"
@@ -73,8 +73,13 @@ def _flatten(prefix: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 def _baseline_runs(study: StudyConfig, baseline: BaselineConfig) -> Iterator[RunConfig]:
-    if BASELINE_UPDATE not in study.updates:
-        raise ConfigError("updates", f"{BASELINE_UPDATE} is missing", "The baseline and every comparison need it")
+    update = study.updates.get(BASELINE_UPDATE)
+    if update is None or not update.is_plain:
+        raise ConfigError(
+            "updates",
+            f"{BASELINE_UPDATE} is missing or has a metric",
+            "The baseline and every comparison need plain AdamW of that name",
+        )
     for lr, seed in itertools.product(baseline.lrs, baseline.seeds):
         yield _run(study, "baseline", baseline.format, BASELINE_UPDATE, "master", "all", lr, seed)
 
