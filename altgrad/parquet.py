@@ -35,7 +35,7 @@ def write_table(path: Path, table: pa.Table) -> None:
         table: The rows. Equal tables give equal bytes.
 
     Raises:
-        OSError: The file cannot be written; an old file of that name is left as it was.
+        TableError: The file cannot be written; an old file of that name is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -44,9 +44,13 @@ def write_table(path: Path, table: pa.Table) -> None:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise
+        raise TableError(
+            str(path),
+            f"it cannot be written (errno {error.errno}: {error.strerror})",
+            "Free space or mend the disk and run the same command again",
+        ) from error
 
 
 def read_table(path: Path, columns: tuple[Column, ...] | None = None) -> pa.Table:

@@ -71,11 +71,13 @@ class QuantizedModule(nn.Module):
     def _stored(self) -> Iterator[None]:
         """While open, the weights read as they are stored; at the end their scales start afresh from them."""
         scalers = {name: self._modules.pop(f"{name}_scaler", None) for name in weight_names(self)}
-        yield
-        for name, scaler in scalers.items():
-            if scaler is not None:  # a layer that is being built has none yet
-                self._modules[f"{name}_scaler"] = scaler
-                self.scaler(name).initialize(self.raw(name))
+        try:
+            yield
+        finally:
+            for name, scaler in scalers.items():
+                if scaler is not None:  # a layer that is being built has none yet
+                    self._modules[f"{name}_scaler"] = scaler
+                    self.scaler(name).initialize(self.raw(name))
 
     def extra_repr(self) -> str:
         """Return the plain layer's text and the formats."""

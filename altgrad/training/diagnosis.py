@@ -53,14 +53,7 @@ def diagnose_run(folder: Path, out: Path) -> None:
     if not rows:
         raise MismatchError(str(folder / WEIGHTS), "it holds no quantized weight", _ADVICE)
     table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=arrow_schema(DIAGNOSTICS))
-    try:
-        write_table(out, table)
-    except OSError as error:
-        raise CheckpointError(
-            str(out),
-            f"it cannot be written (errno {error.errno}: {error.strerror})",
-            "Free space or name another file",
-        ) from error
+    write_table(out, table)
 
 
 def _read_weights(folder: Path, run: RunConfig) -> dict[str, Tensor]:

@@ -17,12 +17,10 @@ class NonfiniteGuard:
     Attributes:
         patience: Steps in a row of each kind that end the run.
         streaks: Steps in a row so far, by kind.
-        total: Nonfinite steps seen in all, by kind.
     """
 
     patience: EarlyStopConfig
     streaks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
-    total: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
 
     def observe(self, kind: str, value: float) -> bool:
         """Take in one step's value (a loss, or a norm that is nonfinite when any element is).
@@ -36,7 +34,6 @@ class NonfiniteGuard:
         """
         finite = math.isfinite(value)
         self.streaks[kind] = 0 if finite else self.streaks[kind] + 1
-        self.total[kind] += not finite
         return finite
 
     def diverged(self) -> str | None:
@@ -46,11 +43,10 @@ class NonfiniteGuard:
                 return kind
         return None
 
-    def state_dict(self) -> dict[str, dict[str, int]]:
-        """Return the counts, for the restart state."""
-        return {"streaks": dict(self.streaks), "total": dict(self.total)}
+    def state_dict(self) -> dict[str, int]:
+        """Return the streaks, for the restart state."""
+        return dict(self.streaks)
 
-    def load_state_dict(self, state: dict[str, dict[str, int]]) -> None:
-        """Restore the counts from `state_dict`."""
-        self.streaks = dict(state["streaks"])
-        self.total = dict(state["total"])
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Restore the streaks from `state_dict`."""
+        self.streaks = dict(state)

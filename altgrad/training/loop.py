@@ -64,7 +64,10 @@ class Trainer:
         self._progress = progress
         self._counters = WindowCounters(parts.weights, recorder)
         self._losses: list[float] = []
+        self._applied = 0
         self._grad_norm = math.nan
+        shape = (run.training.batch_size, run.model.block_size, run.training.eval_batches)
+        self._eval_batches = eval_batches(corpus.val, *shape)
         self._peak_lrs = [float(group["lr"]) for group in parts.optimizer.param_groups]
         self._spent: dict[str, float] = defaultdict(float)
         self._timed_steps = 0
@@ -75,8 +78,9 @@ class Trainer:
 
     @property
     def train_loss(self) -> float:
-        """Mean training loss in nats over the last window, so far."""
-        return sum(self._losses) / len(self._losses) if self._losses else math.nan
+        """Mean training loss in nats over the last window, so far; nonfinite steps are left out, and counted apart."""
+        finite = [loss for loss in self._losses if math.isfinite(loss)]
+        return sum(finite) / len(finite) if finite else math.nan
 
     def done(self) -> bool:
         """Return whether the run has ended, by its steps or by divergence."""
@@ -87,7 +91,7 @@ class Trainer:
         started = time.perf_counter()
         training = self.run.training
         if self.step % self.run.telemetry.window == 0:
-            self._losses = []
+            self._losses, self._applied = [], 0
         loss = self._gradients()
         self._update(loss)
         self.step += 1
@@ -130,31 +134,45 @@ class Trainer:
         """Clip and apply the gradients, unless they or the loss are nonfinite: then the weights stay as they are."""
         training, optimizer = self.run.training, self.parts.optimizer
         self._losses.append(loss)
+        gradients = {n: p.grad for n, p in self.parts.model.named_parameters() if p.grad is not None}
         with self._timed("optimizer_s"):
-            limit = training.grad_clip or math.inf
-            self._grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parts.model.parameters(), limit))
-            finite = self.guard.observe("loss", loss)
-            finite &= self.guard.observe("gradient", self._grad_norm)
+            norm = torch.nn.utils.get_total_norm(gradients.values())
+            self._grad_norm = float(norm)
+            finite = self._observe("loss", loss) & self._observe("gradient", self._grad_norm)
+        with self._timed("telemetry_s"):
+            if (self.step + 1) % self.run.telemetry.window == 0 or not finite:
+                write_gradient_norms(self._recorder, self.step + 1, gradients)
+        with self._timed("optimizer_s"):
             if finite:
+                if training.grad_clip:
+                    torch.nn.utils.clip_grads_with_norm_(self.parts.model.parameters(), training.grad_clip, norm)
                 factor = lr_factor(self.step, training)
                 for group, peak in zip(optimizer.param_groups, self._peak_lrs, strict=True):
                     group["lr"] = peak * factor
                 optimizer.step()
+                self._applied += 1
+
+    def _observe(self, kind: str, value: float) -> bool:
+        """Show a step's value to the guard; the first of a streak of nonfinite ones is an event."""
+        finite = self.guard.observe(kind, value)
+        if not finite and self.guard.streaks[kind] == 1:
+            self.events.append({"step": self.step + 1, "event": "nonfinite", "kind": kind})
+        return finite
 
     def _close_window(self) -> None:
         """Write the window's rows; one transfer for the counters, one for the gradients' norms."""
         with self._timed("telemetry_s"):
-            steps = (self.step - 1) % self.run.telemetry.window + 1
-            gradients = {n: p.grad for n, p in self.parts.model.named_parameters() if p.grad is not None}
-            write_gradient_norms(self._recorder, self.step, gradients)
             counts = {str(name): count for name, count in self.parts.optimizer.take_counts().items()}
-            rates = self._counters.write(self.step, steps, counts)
-            self._observe_weights(steps)
+            rates = self._counters.write(self.step, self._applied, counts)
+            self._observe_weights()
+            for step, loss in enumerate(self._losses, self.step - len(self._losses) + 1):
+                self._recorder.add(step, "run", "", {"step_loss": loss})
             metrics = {
                 "train_loss": self.train_loss,
                 "train_perplexity": perplexity(self.train_loss),
-                "lr": self._peak_lrs[0] * lr_factor(self.step - 1, self.run.training),
-                "nonfinite": float(sum(self.guard.total.values())),
+                "lr": self.run.lr * lr_factor(self.step - 1, self.run.training),
+                "grad_norm": self._grad_norm,
+                "nonfinite": float(len(self._losses) - self._applied),
                 "epoch": self.tokens / len(self._corpus.train),
                 **rates,
             }
@@ -162,13 +180,15 @@ class Trainer:
             self._mirror.log(self.step, metrics)
         self._write_timing()
 
-    def _observe_weights(self, steps: int) -> None:
-        """Look for nonfinite weights, which only a window's end can see; they count for its steps."""
-        norms = torch.stack(torch._foreach_norm([p.detach() for p in self.parts.model.parameters()]))
-        finite = bool(norms.isfinite().all())
-        for _ in range(steps):
-            self.guard.observe("weight", 0.0 if finite else math.nan)
+    def _observe_weights(self) -> None:
+        """Look for nonfinite weights; a window that ends with some is one more in the guard's streak."""
+        self._observe("weight", 0.0 if self.weights_finite() else math.nan)
         self._note_divergence()
+
+    def weights_finite(self) -> bool:
+        """Return whether every weight is finite: only then are they worth keeping."""
+        weights = [p.detach() for p in self.parts.model.parameters()]
+        return bool(torch.stack(torch._foreach_norm(weights, math.inf)).isfinite().all())
 
     def _write_timing(self) -> None:
         steps = max(1, self._timed_steps)
@@ -184,11 +204,9 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self) -> float:
         """Return the validation loss in nats through the quantized weights, their scales frozen (METR-01)."""
-        model, training = self.parts.model, self.run.training
-        model.eval()
-        batches = eval_batches(self._corpus.val, training.batch_size, self.run.model.block_size, training.eval_batches)
+        self.parts.model.eval()
         losses = []
-        for x, y in batches:
+        for x, y in self._eval_batches:
             with self._environment.autocast_context():
                 losses.append(self._forward(x.to(self._environment.device), y.to(self._environment.device))[1])
         self.val_loss = float(torch.stack(losses).double().mean())
@@ -216,6 +234,8 @@ class Trainer:
             "guard": self.guard.state_dict(),
             "counters": self._counters.state_dict(),
             "losses": list(self._losses),
+            "applied": self._applied,
+            "events": [dict(event) for event in self.events],
             "rng": torch.get_rng_state(),
         }
         if self._environment.device == "cuda":
@@ -231,7 +251,8 @@ class Trainer:
         self.parts.batches.load_state_dict(state["batches"])
         self.guard.load_state_dict(state["guard"])
         self._counters.load_state_dict(state["counters"])
-        self._losses = list(state["losses"])
+        self._losses, self._applied = list(state["losses"]), state["applied"]
+        self.events = [dict(event) for event in state["events"]]
         torch.set_rng_state(state["rng"])
         if self._environment.device == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"])

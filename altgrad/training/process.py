@@ -9,7 +9,7 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
-from altgrad.errors import LockedError
+from altgrad.errors import CheckpointError, LockedError
 
 LOCK_TIMEOUT_S = 20.0
 """Long enough for a run whose Snakemake was killed to notice, save and end."""
@@ -21,15 +21,23 @@ def exclusive(path: Path) -> Iterator[None]:
 
     Raises:
         LockedError: Another process works on the run.
+        CheckpointError: The folder cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=LOCK_TIMEOUT_S)
     except Timeout:
         raise LockedError(
             str(path.parent), "another process is working on this run", "Wait for it, or end it, and try again"
         ) from None
+    except OSError as error:
+        # Found out now, not after hours of computing.
+        raise CheckpointError(
+            str(path.parent),
+            f"it cannot be written to (errno {error.errno}: {error.strerror})",
+            "Name a folder that can be",
+        ) from error
     try:
         yield
     finally:

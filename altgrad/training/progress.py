@@ -19,10 +19,15 @@ class Progress:
     """
 
     def __init__(self, run_id: str, steps: int, done: int) -> None:
-        interval = 0.2 if sys.stderr.isatty() else LOG_INTERVAL_S
-        self._done = done
+        watched = sys.stderr.isatty()
         self._bar = tqdm(
-            total=steps, initial=done, desc=run_id, unit="step", mininterval=interval, maxinterval=interval, leave=True
+            total=steps,
+            initial=done,
+            desc=run_id,
+            unit="step",
+            file=sys.stderr if watched else _Lines(),
+            mininterval=0.2 if watched else LOG_INTERVAL_S,
+            maxinterval=LOG_INTERVAL_S,
         )
         self._start: tuple[int, float] | None = None
 
@@ -52,3 +57,15 @@ class Progress:
         """Leave the last state on the screen."""
         self._bar.refresh()
         self._bar.close()
+
+
+class _Lines:
+    """Standard error for a bar that nobody watches: each state on a line of its own."""
+
+    def write(self, text: str) -> None:
+        line = text.strip()
+        if line:
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()

@@ -8,9 +8,6 @@ changed config starts anew and the old state stays for when it comes back.
 
 import hashlib
 import json
-import math
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,47 +52,45 @@ def train_run(run: RunConfig, corpus_folder: Path, out: Path, set_aside: bool, s
     Raises:
         AltGradError: The corpus, folder, device or state cannot be used; nothing was overwritten.
     """
-    corpus = load_corpus(corpus_folder)
+    corpus = load_corpus(corpus_folder, verify=True)
     stamp = run_stamp(run, corpus.fingerprint)
     state = out / "state"
-    _require_writable(out)
     with exclusive(state / "lock"):
         home = state / state_key(run, corpus.fingerprint)
-        if not set_aside:
-            _refuse_others(out, home, stamp)
+        _refuse_orphans(out, state)
+        if not set_aside and not home.exists():
+            _refuse_others(state, stamp)
         if not (home / FINISHED / OUTPUTS[-1]).exists():
             status = _train(run, corpus, home, stamp, say)
             if status:
                 return status
         else:
             say(f"{run.run_id}: finished already; handing out its files")
+        StateFolder(home, say).discard()
         _hand_out(home / FINISHED, out)
     return 0
 
 
-def _require_writable(out: Path) -> None:
-    """Find out that a disk is read-only before hours of computing, not after."""
-    try:
-        (out / "state").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(
-            str(out),
-            f"it cannot be made (errno {error.errno}: {error.strerror})",
-            "Name a folder that can be written to",
-        ) from error
-    write_bytes(out / "state" / ".writable", b"")
+_ADVICE = "Name another folder with --out"
 
 
-def _refuse_others(out: Path, home: Path, stamp: dict[str, object]) -> None:
-    """Refuse a folder in which another config, corpus or revision has left its run."""
-    advice = "Name another folder with --out, or pass --set-aside to keep the old run's state and train beside it"
-    for other in sorted(path for path in (out / "state").iterdir() if path.is_dir() and path != home):
+def _refuse_orphans(out: Path, state: Path) -> None:
+    """Refuse a folder with a finished run that no state stands behind: its files would be lost."""
+    summary = out / OUTPUTS[-1]
+    if summary.exists():
+        content = summary.read_bytes()
+        if not any(path.read_bytes() == content for path in state.glob(f"*/{FINISHED}/{OUTPUTS[-1]}")):
+            raise MismatchError(str(out), "it holds a finished run without its state", _ADVICE)
+
+
+def _refuse_others(state: Path, stamp: dict[str, object]) -> None:
+    """Refuse to begin where another config, corpus or revision has left its run."""
+    advice = f"{_ADVICE}, or pass --set-aside to keep the other run's state and train beside it"
+    for other in sorted(path for path in state.iterdir() if path.is_dir()):
         found = read_stamp(other)
         if found is not None:
             same_kind = {key: value for key, value in found.items() if not key.startswith("environment.")}
             require_same(other, same_kind, stamp, advice)
-    if not home.exists() and (out / "summary.json").exists():
-        raise MismatchError(str(out), "it holds a finished run without its state", advice)
 
 
 def _train(run: RunConfig, corpus: Corpus, home: Path, stamp: dict[str, object], say: Callable[[str], None]) -> int:
@@ -112,14 +107,14 @@ def _train(run: RunConfig, corpus: Corpus, home: Path, stamp: dict[str, object],
     progress = Progress(run.run_id, run.training.steps, loaded[0].step if loaded else 0)
     mirror = Mirror(run, home / "wandb", progress.say)
     trainer = Trainer(run, parts, corpus, environment, recorder, mirror, progress)
-    if loaded:
-        trainer.load_state_dict(loaded[1])
-        recorder.restore(folder.shard_bytes(loaded[0]))
-        if trainer.step:
-            progress.say(f"{run.run_id}: going on from step {trainer.step}")
-    else:
-        folder.save(0, trainer.state_dict(), {})
     try:
+        if loaded:
+            trainer.load_state_dict(loaded[1])
+            recorder.restore(folder.shard_bytes(loaded[0]))
+            if trainer.step:
+                progress.say(f"{run.run_id}: going on from step {trainer.step}")
+        else:
+            folder.save(0, trainer.state_dict(), {})
         status = _loop(trainer, folder, recorder)
         if not status:
             _finish(trainer, corpus, environment, folder, recorder, mirror)
@@ -147,7 +142,7 @@ def _loop(trainer: Trainer, folder: StateFolder, recorder: Recorder) -> int:
             trainer.advance()
             signal = interrupts.pending()
             due = trainer.step % trainer.run.training.checkpoint_every == 0
-            if trainer.diverged is None and not trainer.done() and (signal or due):
+            if not trainer.done() and (signal or due) and trainer.weights_finite():
                 folder.save(trainer.step, trainer.state_dict(), recorder.cut_shards(trainer.step))
             if signal and not trainer.done():
                 return 128 + signal
@@ -175,13 +170,12 @@ def _finish(
     summary["files"] = {name: _sha256(finished / name) for name in OUTPUTS[:-1]}
     write_bytes(finished / "summary.json", _json_bytes(summary))
     mirror.summarize(summary)
-    folder.discard()
 
 
 def _last_good_weights(trainer: Trainer, folder: StateFolder) -> dict[str, torch.Tensor]:
     """Return the model's state; after a divergence that reached the weights, the last checkpoint's."""
     state = trainer.parts.model.state_dict()
-    if trainer.diverged and not all(math.isfinite(float(p.detach().norm())) for p in trainer.parts.model.parameters()):
+    if not trainer.weights_finite():  # no checkpoint is made of such weights
         loaded = folder.load()
         if loaded is not None:
             state = loaded[1]["model"]
@@ -189,24 +183,20 @@ def _last_good_weights(trainer: Trainer, folder: StateFolder) -> dict[str, torch
 
 
 def _hand_out(finished: Path, out: Path) -> None:
-    """Verify the finished files and put them where they are declared, newer than what they were made from."""
-    hashes = json.loads((finished / "summary.json").read_text())["files"]
-    for name, sha256 in hashes.items():
-        if _sha256(finished / name) != sha256:
-            raise CheckpointError(
-                str(finished / name),
-                "it is damaged: its hash is not the one in the summary",
-                f"Delete {finished} to train the run again",
-            )
+    """Verify the finished files and copy them to where they are declared, unless the same bytes are there."""
+    try:
+        hashes = json.loads((finished / OUTPUTS[-1]).read_text())["files"]
+        damaged = [name for name in OUTPUTS[:-1] if _sha256(finished / name) != hashes[name]]
+    except (OSError, ValueError, KeyError):
+        damaged = [OUTPUTS[-1]]
+    if damaged:
+        raise CheckpointError(
+            str(finished / damaged[0]), "it is damaged or missing", f"Delete {finished} to train the run again"
+        )
     for name in OUTPUTS:
-        temporary = out / f".{name}.tmp"
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(finished / name, temporary)
-        except OSError:
-            shutil.copyfile(finished / name, temporary)
-        os.replace(temporary, out / name)
-        os.utime(out / name)
+        data = (finished / name).read_bytes()
+        if not (out / name).exists() or (out / name).read_bytes() != data:
+            write_bytes(out / name, data)
 
 
 def _json_bytes(data: dict[str, Any]) -> bytes:

@@ -115,6 +115,8 @@ def _optimizer(run: RunConfig, model: GPT) -> GridOptimizer:
             lr=run.lr,
             momentum=spec.momentum,
             max_rungs=spec.max_rungs,
+            betas=training.betas,
+            eps=training.eps,
             storage=run.storage,
             generator=generator,
             count=True,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from altgrad.errors import CheckpointError, ConfigError, MismatchError
+from altgrad.errors import CheckpointError, ConfigError, MismatchError, TableError
 from altgrad.models.gpt import GPT
 from altgrad.nn import PrecisionPlan, named_quantized_weights, quantize_model
 from altgrad.parquet import read_table
@@ -181,7 +181,7 @@ def test_a_full_disk_is_named_and_the_old_file_stays(
     out = tmp_path / "out.parquet"
     out.write_bytes(b"old")
     monkeypatch.setattr("altgrad.parquet.os.replace", refuse)
-    with pytest.raises(CheckpointError, match=r"out\.parquet: it cannot be written \(errno 28: No space left"):
+    with pytest.raises(TableError, match=r"out\.parquet: it cannot be written \(errno 28: No space left"):
         diagnose_run(tmp_path / "run", out)
     assert out.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []

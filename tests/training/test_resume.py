@@ -14,12 +14,16 @@ import pytest
 
 from altgrad.study.config import RunConfig
 from altgrad.study.grid import canonical_json
+from altgrad.telemetry.recorder import Recorder
 from altgrad.training.loop import Trainer
 from altgrad.training.run import train_run
 from tests.training.conftest import MakeRun
 
 COMPARED = ("config.json", "telemetry.parquet", "final.safetensors")
 """The files of a run that hold no wall-clock time."""
+
+WALL_CLOCK = ("wall_s", "tokens_per_s", "peak_memory_bytes", "files")
+"""What differs in the summaries of equal runs; the hash of `timing.parquet` is among `files`."""
 
 
 class Killed(BaseException):
@@ -32,7 +36,13 @@ def silent(message: str) -> None:
 
 def train(run: RunConfig, corpus: Path, out: Path) -> dict[str, bytes]:
     assert train_run(run, corpus, out, False, silent) == 0
-    return {name: (out / name).read_bytes() for name in COMPARED}
+    return produced(out)
+
+
+def produced(out: Path) -> dict[str, bytes]:
+    summary = json.loads((out / "summary.json").read_text())
+    kept = {key: value for key, value in summary.items() if key not in WALL_CLOCK}
+    return {**{name: (out / name).read_bytes() for name in COMPARED}, "summary": json.dumps(kept).encode()}
 
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -109,7 +119,7 @@ def test_saved_in_the_middle_of_a_window_and_of_nonfinite_steps(
     assert train(run, corpus_folder, tmp_path / "run") == whole
 
 
-FIELDS = ("step", "tokens", "model", "optimizer", "batches", "guard", "counters", "losses", "rng")
+FIELDS = ("step", "tokens", "model", "optimizer", "batches", "guard", "counters", "losses", "applied", "events", "rng")
 
 
 def test_the_fields_below_are_all_that_is_saved(make_run: MakeRun, corpus_folder: Path, tmp_path: Path) -> None:
@@ -136,7 +146,7 @@ def test_each_saved_field_is_needed(
 
     def poisoned(self: Trainer) -> float:
         loss = gradients(self)
-        return math.nan if self.step == 4 else loss
+        return math.nan if self.step in (5, 6, 7) else loss
 
     def forgetful(self: Trainer, state: dict[str, Any]) -> None:
         restore(self, {**state, field: fresh[field]})
@@ -147,6 +157,16 @@ def test_each_saved_field_is_needed(
     interrupted(run, corpus_folder, tmp_path / "run", 7)
     monkeypatch.setattr(Trainer, "load_state_dict", forgetful)
     assert train(run, corpus_folder, tmp_path / "run") != whole
+
+
+def test_the_telemetry_so_far_is_needed(
+    make_run: MakeRun, corpus_folder: Path, tmp_path: Path, reference: Callable[..., dict[str, bytes]]
+) -> None:
+    run = make_run()
+    interrupted(run, corpus_folder, tmp_path / "run", 7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "restore", lambda self, shards: None)
+        assert train(run, corpus_folder, tmp_path / "run") != reference(run)
 
 
 def first_state(run: RunConfig, corpus: Path, out: Path) -> dict[str, Any]:
@@ -203,5 +223,5 @@ def test_real_signals_in_real_processes(
     last = command_line(run, corpus_folder, out, -1, signal.SIGKILL)
     assert last.returncode == 0, last.stderr
     assert "going on from step 5" in last.stderr
-    assert {name: (out / name).read_bytes() for name in COMPARED} == reference(run)
+    assert produced(out) == reference(run)
     assert json.loads((out / "summary.json").read_text())["status"] == "finished"
