@@ -6,6 +6,8 @@ The public names load on first use (PEP 562): importing one light part, such as 
 import importlib
 from typing import TYPE_CHECKING
 
+from altgrad.version import __version__
+
 if TYPE_CHECKING:
     from altgrad import data, models, nn, numerics, optim, study, telemetry, training
     from altgrad.nn import (
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from altgrad.numerics.format import FloatFormat
     from altgrad.numerics.geometry import from_rung_position, rung_position, stiffness, ulp
     from altgrad.numerics.rounding import fake_quantize, quantize
-
-__version__ = "0.1.0"
 
 __all__ = [
     "FloatFormat",

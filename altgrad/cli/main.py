@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from altgrad import __version__
 from altgrad.cli import analyse, config, diagnose, formats, plot, prepare, report, tabulate, train
 from altgrad.errors import AltGradError
+from altgrad.version import __version__
 
 USER_ERROR = 2
 """The exit status of an error that the user can mend."""

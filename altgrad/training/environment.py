@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import altgrad
 from altgrad.errors import DeviceError
 from altgrad.study.config import RunConfig
+from altgrad.version import __version__
 
 COMPILE_FLOPS = 1e15
 """FLOPs (6 * parameters * tokens) from which `compile: auto` compiles; less work does not repay 7 s of compiling."""
@@ -105,7 +105,7 @@ def versions() -> dict[str, str]:
     """Return the versions that a result depends on, by package."""
     return {
         "python": platform.python_version(),
-        "altgrad": altgrad.__version__,
+        "altgrad": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
