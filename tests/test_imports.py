@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "altgrad"
 
-# What each part may import, itself apart. `errors` and `version` are open to all, the lazy names of the package to none.
+# What each part may import, itself apart. `errors` and `version` are open to all, the package itself to none.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
