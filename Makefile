@@ -26,7 +26,7 @@ $(STAMP): envs/requirements.txt pyproject.toml
 	test -x $(BIN)/python || { echo "Making $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV); }
 	@echo "Installing the pinned packages (torch is large: this takes some minutes the first time)"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement envs/requirements.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP) ## Run the demonstration study to its reports: two CPU cores, no GPU, no network
