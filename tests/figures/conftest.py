@@ -33,21 +33,23 @@ STUDIES: dict[str, StudyConfig] = {
     "one seed": make_study(seeds=[1], formats=["E4M3"], lrs=[0.02]),
 }
 
+MADE: dict[str, Tables] = {}
+"""Studies made so far in this process: the tests of figures and of reports share them."""
+
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
     """Return what gives a study's tables and statistics by name; `empty` has no run at all."""
-    made: dict[str, Tables] = {}
 
     def get(name: str) -> Tables:
-        if name not in made:
+        if name not in MADE:
             folder: Path = tmp_path_factory.mktemp("results")
             if name == "empty":
-                made[name] = Pipeline(folder)(make_study(), lambda run: math.nan)
+                MADE[name] = Pipeline(folder)(make_study(), lambda run: math.nan)
             elif name == "all diverged":
-                made[name] = Pipeline(folder)(make_study(), lambda run: None)
+                MADE[name] = Pipeline(folder)(make_study(), lambda run: None)
             else:
-                made[name] = Pipeline(folder)(STUDIES[name], loss, rates)
-        return made[name]
+                MADE[name] = Pipeline(folder)(STUDIES[name], loss, rates)
+        return MADE[name]
 
     return get

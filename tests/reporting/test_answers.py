@@ -1,5 +1,6 @@
 """What the reports say in words follows from the tables, and claims no more."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +160,12 @@ def test_a_requirement_is_traced_to_the_runs_that_show_it(source_of: SourceOf) -
     everything = set(tables["runs"]["run_id"])
     assert {name for name, ids in shown.items() if ids == everything} == {r.id for r in REQUIREMENTS}
     assert not any(traced(source_of("empty", "TEST_MATRIX.md").tables).values())
+
+
+def test_without_a_baseline_no_figure_overlays_it(tmp_path: Path) -> None:
+    study = make_study(formats=["E4M3"], storages=["nearest"], seeds=[1])
+    tables = Pipeline(tmp_path)(study, lambda run: math.nan if run.role == "baseline" else 2.0)
+    assert not traced(tables)["METR-04"] and traced(tables)["METR-01"]
 
 
 def test_every_requirement_names_tests_that_exist() -> None:

@@ -31,8 +31,8 @@ def test_from_run_folders_to_reports(tmp_path: Path, monkeypatch: pytest.MonkeyP
     tables, statistics, figures = (tmp_path / name for name in ("tables", "statistics", "reports/figures"))
     tabulate(folders, tables, str(tmp_path / "study.json"), tmp_path / "diagnostics", tmp_path / "corpus")
     analyse(tables, statistics)
-    plot(tables, statistics, figures, ["loss_curves"])
-    assert sorted(p.name for p in figures.iterdir()) == ["loss_curves.png", "loss_curves.svg"]
+    plot(tables, statistics, figures, ["lr_sweep"])
+    assert sorted(p.name for p in figures.iterdir()) == ["lr_sweep.png", "lr_sweep.svg"]
     plot(tables, statistics, figures, None)
     for name in REPORTS:
         report(tables, statistics, figures, tmp_path / "reports" / name)
