@@ -154,8 +154,8 @@ TENSORS = (
     *RATES,
     Column("amax", "float64", "", "Largest magnitude in the last window that has a finite one (STAB-03)."),
     Column("range_bits", "float64", "bits", "log2(amax / smallest nonzero magnitude), likewise (STAB-03)."),
-    Column("gradient_l2", "float64", "", "Root mean square over the windows of the gradient's L2 norm (GRAD-01)."),
-    Column("gradient_linf", "float64", "", "Largest Linf norm of the gradient over the windows (GRAD-01)."),
+    Column("gradient_l2", "float64", "", "Root mean square of the gradient's finite L2 norms (GRAD-01)."),
+    Column("gradient_linf", "float64", "", "Largest finite Linf norm of the gradient (GRAD-01)."),
 )
 FLIP_EPOCHS = (
     RUN_ID,

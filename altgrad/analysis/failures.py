@@ -64,8 +64,8 @@ MARKS = (
         "optimizer",
         "update_underflow_rate",
         0.95,
-        ("master", "nearest"),
-        "of a hundred weights at least 95 had an update that was lost for good",
+        ("nearest",),
+        "of a hundred weights at least 95 had an update that was lost for good; masters hold every update",
     ),
 )
 """Every threshold, in the order of the stages."""

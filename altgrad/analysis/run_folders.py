@@ -84,12 +84,15 @@ def collect_runs(
         config, summary = _read(folder)
         _require_planned(folder, config, planned)
         _require_corpus(folder, summary, fingerprint)
-        role = planned[config.run_id].role
-        _add(found, FinishedRun(folder, config, summary, role, comparable=True))
+        # The same config, but in the order of the study's: a layer type is the first whose patterns match.
+        config = planned[config.run_id]
+        _add(found, FinishedRun(folder, config, summary, config.role, comparable=True))
     for folder in included:
         config, summary = _read(folder)
         same_text = fingerprint is None or summary.get("corpus_fingerprint") == fingerprint
         same = same_text and not _differing(some, config, FACTORS) and _same_names(study, config)
+        if config.layer_types == study.layer_types:
+            config = config.model_copy(update={"layer_types": study.layer_types})
         _add(found, FinishedRun(folder, config, summary, "included", same))
     return found
 

@@ -131,10 +131,12 @@ def _tensors(windows: pd.DataFrame, telemetry: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_tensor(telemetry: pd.DataFrame, scope: str, how: Mapping[str, str]) -> pd.DataFrame:
-    """Return, indexed by run and tensor, one column a metric, its windows summed up as `how` says."""
-    rows = telemetry[(telemetry["scope"] == scope) & telemetry["metric"].isin(list(how))]
+    """Return, indexed by run and tensor, one column a metric, its finite values summed up as `how` says."""
+    mine = (telemetry["scope"] == scope) & telemetry["metric"].isin(list(how)) & np.isfinite(telemetry["value"])
+    rows = telemetry[mine]
     wide = rows.pivot(index=["run_id", "tensor", "step"], columns="metric", values="value").reindex(columns=list(how))
-    return wide.groupby(level=["run_id", "tensor"]).agg(dict(how))
+    summary: pd.DataFrame = wide.groupby(level=["run_id", "tensor"]).agg(dict(how))
+    return summary
 
 
 def _flip_epochs(windows: pd.DataFrame, telemetry: pd.DataFrame) -> pd.DataFrame:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SPREAD = 0.62
 """Share of a format's row that its updates are spread over."""
 
+BELOW = 0.13
+"""How far under their mean the single seeds stand, in rows."""
+
 MARGIN = 0.35
 """Room beyond the means and single seeds, as a share of their range; longer intervals are cut at the edge."""
 
@@ -101,9 +104,9 @@ def _points(axes: "Axes", encoding: Encoding, rows: pd.DataFrame, formats: Seque
 
 
 def _seeds(axes: "Axes", encoding: Encoding, rows: pd.DataFrame, formats: Sequence[str], offset: float) -> None:
-    y = [formats.index(name) + offset for name in rows["format"]]
+    y = [formats.index(name) + offset + BELOW for name in rows["format"]]
     color = encoding.color(rows["update"].iloc[0]) if len(rows) else MUTED
-    axes.plot(rows["value"], y, marker=".", markersize=2.5, color=color, alpha=0.5, linestyle="none", zorder=2)
+    axes.plot(rows["value"], y, marker=".", markersize=3, color=color, alpha=0.7, linestyle="none", zorder=2)
 
 
 def _dress(axes: "Axes", rows: pd.DataFrame, single: pd.DataFrame, count: int) -> None:
@@ -117,7 +120,7 @@ def _dress(axes: "Axes", rows: pd.DataFrame, single: pd.DataFrame, count: int) -
     low, high = values.min(), values.max()
     pad = MARGIN * (high - low) or 0.01
     axes.set_xlim(low - pad, high + pad)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=6)
 
 
 FIGURE = FigureSpec("benefit", "Benefit of geometry-aware updates by format and storage", make, caption)

@@ -32,7 +32,7 @@ def make(tables: Tables) -> "Figure":
     encoding, baseline = Encoding.of(tables), study_of(tables).baseline_format
     cells = _cells(tables)
     studied = cells[cells["format"] != baseline]
-    if studied["lr"].nunique() < 2:
+    if studied.empty or studied["lrs"].max() < 2:
         return empty_figure("Every cell was run at one learning rate only: there is no sweep to show.")
     best = cells[(cells["format"] == baseline) & cells["chosen"]]
     formats = in_order(studied["format"], encoding.formats)

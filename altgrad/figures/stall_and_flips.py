@@ -1,5 +1,6 @@
 """How many updates are lost, and how many weights move, over the run: stored in the format against masters."""
 
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -26,7 +27,7 @@ STORAGES = ("nearest", "master", "stochastic")
 """Of these the first two that the study has are drawn; four columns are what the width holds."""
 
 FLOOR = 1e-6
-"""The lower end of the flip rate's axis: one weight in a million."""
+"""The lowest that the flip rate's axis reaches: one weight in a million."""
 
 
 def make(tables: Tables) -> "Figure":
@@ -56,7 +57,7 @@ def make(tables: Tables) -> "Figure":
             axes.set_ylim(-0.05, 1.05)
         else:
             axes.set_yscale("log")
-            axes.set_ylim(FLOOR, 1.5)
+            axes.set_ylim(_floor(bands.loc[bands["metric"] == metric, "mean"]), 1.5)
     for axes in rows[-1]:
         axes.set_xlabel("step")
     update_legend(figure, encoding, bands["update"])
@@ -73,6 +74,12 @@ def caption(tables: Tables) -> str:
         f" only one of the view: the master keeps the update. Under nearest the update is lost. Flip rate: the share of"
         f" all weights whose code changed, on a logarithmic axis; 0 is not drawn."
     )
+
+
+def _floor(rates: pd.Series) -> float:
+    """Return the power of ten under the smallest rate that is not 0, and not under `FLOOR`."""
+    positive = rates[rates > 0]
+    return max(FLOOR, 10.0 ** math.floor(math.log10(positive.min()))) if len(positive) else FLOOR
 
 
 def _bands(tables: Tables) -> pd.DataFrame:

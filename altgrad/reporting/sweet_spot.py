@@ -90,10 +90,11 @@ def _least_lost(source: Source, spots: pd.DataFrame) -> str:
     nearest = spots[(spots["storage"] == "nearest") & (spots["rank"] == 1)]
     if nearest.empty:
         return "and this study has no runs under nearest rounding, the storage that loses updates"
-    parts = []
+    kinds: dict[str, list[str]] = {}
     for kind in in_order(nearest["layer_type"], source.info.layer_types):
         rows = nearest[nearest["layer_type"] == kind]
-        parts.append(f"in {kind} {listed(in_order(rows['format'], source.encoding.formats))}")
+        kinds.setdefault(listed(in_order(rows["format"], source.encoding.formats)), []).append(kind)
+    parts = [f"in {names} ({listed(where)})" for names, where in kinds.items()]
     return f"under nearest rounding with adamw the fewest updates stall {listed(parts)}"
 
 

@@ -45,7 +45,7 @@ def answer(source: Source, shown: Mapping[str, set[str]]) -> str:
     status = planned["status"].value_counts()
     ended = len(planned) - int(status.get(MISSING, 0))
     unshown = [name for name, ids in shown.items() if not ids]
-    lacking = f" No run shows {listed(unshown)}." if unshown else " Every requirement below is shown by runs."
+    lacking = f" No run shows {listed(unshown)}." if unshown else " Every requirement is shown by runs."
     cells = len(planned.drop_duplicates(["format", "update", "storage", "layers", "lr"]))
     return (
         f"The study plans {counted(len(planned), 'run')} in {counted(cells, 'combination')} of format, update, storage,"

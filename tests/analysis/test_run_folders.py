@@ -27,6 +27,18 @@ def test_roles_come_from_the_study(tmp_path: Path) -> None:
     assert all(run.comparable for run in found.values())
 
 
+@pytest.mark.parametrize("included", [False, True])
+def test_layer_types_keep_the_studys_order(tmp_path: Path, included: bool) -> None:
+    # A run's config.json is sorted by key; sorted, `every` would come before `late` and take all of its tensors.
+    study = make_study(layer_types={"all": ["*"], "late": ["lm_head"], "every": ["*"]})
+    folder = one(study, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config, sort_keys=True))
+    arguments = ([], [folder]) if included else ([folder], [])
+    run = next(iter(collect_runs(study, *arguments, None).values()))
+    assert list(run.config.layer_types) == ["all", "late", "every"]
+
+
 def refused(study: StudyConfig, folder: Path, fingerprint: str | None = None) -> AltGradError:
     with pytest.raises(AltGradError) as error:
         collect_runs(study, [folder], [], fingerprint)

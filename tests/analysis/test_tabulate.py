@@ -6,7 +6,7 @@ import pytest
 
 from altgrad.analysis.study_info import from_frame, study_info, to_frame
 from altgrad.analysis.tabulate import tabulate_study, timing_summary
-from altgrad.analysis.telemetry_tables import batches, rates
+from altgrad.analysis.telemetry_tables import batches, rates, telemetry_tables
 from altgrad.errors import CorpusError, TableError
 from altgrad.schema import ANALYSIS_TABLES
 from altgrad.study.config import RunConfig
@@ -114,6 +114,27 @@ def test_only_tensors_in_the_runs_format_are_counted(tmp_path: Path) -> None:
     assert both.tolist() == [2000, 2000]
     studied = tensors[tensors["run_id"] == run].set_index("tensor")["studied"]
     assert studied[studied].index.tolist() == ["blocks.0.mlp.c_fc.weight"]
+
+
+def test_norms_that_are_not_finite_do_not_hide_the_others(tmp_path: Path) -> None:
+    run = study_runs(STUDY)[-1]
+    telemetry = pd.DataFrame(
+        [
+            (run.run_id, step, scope, "wte.weight", metric, value)
+            for step, l2, amax in ((10, 3.0, 0.5), (16, math.inf, math.nan), (20, 4.0, math.nan))
+            for scope, metric, value in (
+                ("gradient", "l2_norm", l2),
+                ("gradient", "linf_norm", l2),
+                ("weight", "amax", amax),
+                ("weight", "range_bits", 7.0),
+                ("weight", "elements", 8.0),
+            )
+        ],
+        columns=["run_id", "step", "scope", "tensor", "metric", "value"],
+    )
+    row = telemetry_tables({run.run_id: run}, telemetry).tensors.iloc[0]
+    assert row["gradient_l2"] == pytest.approx(math.sqrt((9 + 16) / 2)) and row["gradient_linf"] == 4.0
+    assert (row["amax"], row["range_bits"]) == (0.5, 7.0)
 
 
 def test_rates_without_a_denominator_are_nan() -> None:

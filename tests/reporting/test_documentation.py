@@ -1,0 +1,41 @@
+"""The documents name what exists."""
+
+import re
+from pathlib import Path
+
+from altgrad.figures.catalog import FIGURES
+from altgrad.reporting.catalog import REPORTS
+from altgrad.reporting.requirements import REQUIREMENTS
+from altgrad.schema import TABLES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_metrics_define_every_requirement_that_reports_trace_to() -> None:
+    rows = set(re.findall(r"^\| ([A-Z]+-\d+) \|", text("metrics.md"), re.MULTILINE))
+    defined = set(re.findall(r"\*\*([A-Z]+-\d+)", text("metrics.md")))
+    assert rows == defined == {requirement.id for requirement in REQUIREMENTS}
+
+
+def test_files_that_are_named_exist() -> None:
+    for name in ("metrics.md", "figures.md", "reports.md"):
+        named = re.findall(r"`((?:altgrad|tests|workflow|docs)/[\w/.]+\.\w+)`", text(name))
+        assert named and not [path for path in named if not (ROOT / path).is_file()]
+        links = re.findall(r"\]\(([\w.]+)\)", text(name))
+        assert not [link for link in links if not (DOCS / link).is_file()]
+
+
+def test_metrics_name_tables_that_exist() -> None:
+    tables = [row.split("|")[5] for row in text("metrics.md").splitlines() if re.match(r"\| [A-Z]+-\d", row)]
+    named = {word.split(".")[0] for cell in tables for word in re.findall(r"`([\w.]+)`", cell)}
+    assert named - {"gradient_linf"} <= set(TABLES)
+
+
+def test_every_figure_and_report_is_described() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", text("figures.md"), re.MULTILINE) == list(FIGURES)
+    assert set(re.findall(r"^\| `([\w.]+)` \|", text("reports.md"), re.MULTILINE)) == set(REPORTS)
