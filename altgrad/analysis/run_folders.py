@@ -91,29 +91,9 @@ def collect_runs(
         config, summary = _read(folder)
         same_text = fingerprint is None or summary.get("corpus_fingerprint") == fingerprint
         same = same_text and not _differing(some, config, FACTORS) and _same_names(study, config)
-        if config.layer_types == study.layer_types:
-            config = config.model_copy(update={"layer_types": study.layer_types})
+        config = config.model_copy(update={"layer_types": study.layer_types})
         _add(found, FinishedRun(folder, config, summary, "included", same))
     return found
-
-
-def expand_included(patterns: Iterable[str], base: Path) -> list[Path]:
-    """Return the folders that the globs of `include_runs` name, sorted, each once.
-
-    Args:
-        patterns: Globs, relative to `base`.
-        base: The folder that they are relative to.
-
-    Raises:
-        TableError: A glob matches no folder.
-    """
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        matched = sorted(path for path in base.glob(pattern) if path.is_dir())
-        if not matched:
-            raise TableError(f"include_runs: {pattern}", "it matches no folder", "Mend the glob or take it out")
-        found.update(dict.fromkeys(matched))
-    return list(found)
 
 
 def _read(folder: Path) -> tuple[RunConfig, dict[str, Any]]:

@@ -16,20 +16,20 @@ def tabulate(
     """Write the tables of a study from its run folders.
 
     Every run is checked against the study: its config, its corpus and its revision. Runs that the study plans and that
-    are not given have the status `missing`. Folders in the study's `include_runs` (globs, relative to the current
-    folder) are taken in beside them.
+    are not given have the status `missing`. Folders in the study's `include_runs` (globs) are taken in
+    beside them.
     """
-    from altgrad.analysis.run_folders import expand_included
     from altgrad.analysis.study_info import read_corpus_meta
     from altgrad.analysis.tabulate import tabulate_study, write_tables
     from altgrad.study.config import StudyConfig
+    from altgrad.study.included import included_folders
     from altgrad.study.loading import load_config
 
     config = load_config(StudyConfig, study)
     tables = tabulate_study(
         config,
         runs,
-        included=expand_included(config.include_runs, Path.cwd()),
+        included=included_folders(config.include_runs, planned=runs),
         diagnostics=diagnostics,
         corpus_meta=read_corpus_meta(corpus) if corpus is not None else None,
     )

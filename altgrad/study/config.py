@@ -293,8 +293,8 @@ class StudyConfig(Closed):
 
     @model_validator(mode="after")
     def _names_exist(self) -> "StudyConfig":
-        if self.study in RESERVED_STUDY_NAMES:
-            raise ValueError(f"study: {self.study!r} is a folder of the main study; choose another name")
+        if self.study.casefold() in RESERVED_STUDY_NAMES or self.study.endswith((".md", ".html")):
+            raise ValueError(f"study: {self.study!r} is a folder or report of the main study; choose another name")
         for name in self.formats:
             if name in formats:
                 raise ValueError(f"formats.{name}: the catalogue has a format of that name; choose another")

@@ -51,10 +51,12 @@ def canonical_json(run: RunConfig) -> str:
 def result_fields(run: RunConfig) -> dict[str, object]:
     """Return the fields of a run's config that decide its results, flattened to dotted names.
 
-    Where telemetry is mirrored, how often restart state is saved and which study asked change no result.
+    Where telemetry is mirrored, how often restart state is saved, which study asked and what its reports call the
+    layers change no result.
     """
     data = run.model_dump(mode="json")
-    del data["telemetry"]["wandb"], data["training"]["checkpoint_every"], data["study"], data["role"]
+    del data["telemetry"]["wandb"], data["training"]["checkpoint_every"]
+    del data["study"], data["role"], data["layer_types"]
     return dict(_flatten("", data))
 
 

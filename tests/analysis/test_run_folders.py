@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from altgrad.analysis.run_folders import collect_runs, expand_included
+from altgrad.analysis.run_folders import collect_runs
 from altgrad.errors import AltGradError, MismatchError, TableError
 from altgrad.study.config import RunConfig, StudyConfig
 from altgrad.study.grid import study_runs
@@ -129,11 +129,3 @@ def test_an_included_run_is_compared_only_where_it_matches(
 def test_an_included_run_on_another_corpus_is_not_compared(tmp_path: Path) -> None:
     folder = one(make_study(formats=["E5M2"]), tmp_path, corpus_fingerprint="0" * 16)
     assert not next(iter(collect_runs(make_study(), [], [folder], "f" * 16).values())).comparable
-
-
-def test_include_runs_are_globs_below_the_folder(tmp_path: Path) -> None:
-    for name in ("b", "a", "file.txt"):
-        (tmp_path / "kept" / name).mkdir(parents=True) if "." not in name else (tmp_path / "kept" / name).touch()
-    assert [p.name for p in expand_included(["kept/*", "kept/a"], tmp_path)] == ["a", "b"]
-    with pytest.raises(TableError, match=r"include_runs: none/\*: it matches no folder"):
-        expand_included(["none/*"], tmp_path)

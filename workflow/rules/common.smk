@@ -12,6 +12,7 @@ from altgrad.reporting.catalog import REPORTS
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
 from altgrad.study.config import ID_PATTERN
 from altgrad.study.grid import canonical_json, study_runs
+from altgrad.study.included import SUMMARY, included_folders
 from altgrad.study.loading import find_run, load_study
 
 # Snakemake reruns what changed on disk or in its params; of a change in the code it knows nothing. A stage's number is
@@ -37,6 +38,12 @@ RUN_FILES = [
 ]
 
 
+def refuse(error):
+    """End as the command line does: one line, exit status 2."""
+    print(f"altgrad: error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
 def read_study():
     """Read the study through the closed loader, in the same order as Snakemake lays its files over each other."""
     base = [] if workflow.config_settings.replace_workflow_config else [Path("config.yaml")]
@@ -44,8 +51,7 @@ def read_study():
     try:
         return load_study([*base, *overlays], dict(workflow.config_settings.config))
     except AltGradError as error:
-        print(f"altgrad: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(error)
 
 
 def one_of(names):
@@ -70,7 +76,11 @@ def folders(files):
 
 def included_summaries():
     """Return the summaries of finished runs from elsewhere that the study takes into its tables."""
-    return [str(path) for glob in STUDY.include_runs for path in sorted(Path().glob(f"{glob}/summary.json"))]
+    planned = [Path(RESULTS, "runs", run) for run in RUNS]
+    try:
+        return [str(folder / SUMMARY) for folder in included_folders(STUDY.include_runs, planned)]
+    except AltGradError as error:
+        refuse(error)
 
 
 STUDY = read_study()
