@@ -118,7 +118,7 @@ RUNS = (
     SEED,
     Column("status", "string", "", "finished, diverged, shifted, or missing (planned, and not there)."),
     Column("comparable", "bool", "", "Whether it has the study's model, training and corpus, and enters comparisons."),
-    Column("score", "float64", "nats", "val_loss; ln(vocabulary size) where the run diverged."),
+    Column("score", "float64", "nats", "val_loss, at most ln(vocabulary size), which a diverged run scores."),
     Column("val_loss", "float64", "nats", "Validation loss through the quantized weights at the end."),
     Column("val_perplexity", "float64", "", "exp(val_loss)."),
     Column("train_loss", "float64", "nats", "Mean training loss of the last window."),
@@ -207,7 +207,7 @@ CELLS = (
     LOW,
     HIGH,
     Column("diverged", "int64", "runs", "Runs that diverged and scored ln(vocabulary size)."),
-    Column("chosen", "bool", "", "Whether this learning rate has the lowest mean score of its cell."),
+    Column("chosen", "bool", "", "Whether it is the cell's: fewest diverged, then lowest mean, on shared seeds."),
     Column("lrs", "int64", "", "How many learning rates the cell was run at."),
     Column("lr_at_edge", "bool", "", "Whether the learning rate is the lowest or highest of those."),
 )
@@ -226,7 +226,7 @@ COMPARISONS = (
     Column("p_sign_flip", "float64", "", "Two-sided p-value of the sign-flip test."),
     Column("p_holm", "float64", "", "p_sign_flip after Holm's correction over the formats."),
     Column("verdict", "string", "", "What may be said; see altgrad.analysis.verdicts."),
-    Column("diverged", "int64", "runs", "Diverged runs among those compared."),
+    Column("diverged", "int64", "runs", "Diverged runs among the seeds compared."),
     Column("lr_at_edge", "bool", "", "Whether a learning rate involved stands at the edge of its grid."),
 )
 DIFFERENCES = (
@@ -280,7 +280,7 @@ SWEET_SPOTS = (
     Column("mean", "float64", "", "Mean gap to the baseline in nats (loss), or mean rate (counters); low is good."),
     LOW,
     HIGH,
-    Column("verdict", "string", "", "best, not told apart from the best, worse than the best, or not enough seeds."),
+    Column("verdict", "string", "", "best, not told apart from the best, worse than the best, or no verdict."),
 )
 
 ANALYSIS_TABLES: dict[str, tuple[Column, ...]] = {

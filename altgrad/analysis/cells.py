@@ -7,7 +7,9 @@ reported, so a chosen cell's mean is a little better than fresh seeds would give
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from altgrad.analysis.estimates import estimate
 from altgrad.analysis.tables import Row, frame, records
@@ -23,15 +25,15 @@ class ChosenCell:
     """A cell at its chosen learning rate.
 
     Attributes:
-        lr: The learning rate with the lowest mean score.
+        lr: The chosen learning rate.
         scores: Score in nats by seed.
-        diverged: How many of its runs diverged.
+        diverged: The seeds whose runs diverged.
         lr_at_edge: Whether the learning rate is the lowest or highest that was run, and a better one may lie beyond.
     """
 
     lr: float
     scores: Mapping[int, float]
-    diverged: int
+    diverged: frozenset[int]
     lr_at_edge: bool
 
 
@@ -43,7 +45,9 @@ def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
 def cells_table(runs: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Return every cell at every learning rate, with its mean score and interval.
 
-    The chosen learning rate has the lowest mean score among those with the most seeds; of equals, the lowest.
+    Learning rates are judged on the seeds that all of the cell's have, so that a run more or less at one of them
+    decides nothing; where they share no seed, on their own seeds, among those with the most. The chosen one has the
+    fewest diverged runs there, of equals the lowest mean score, of equals the lowest rate.
 
     Args:
         runs: The runs table.
@@ -52,11 +56,10 @@ def cells_table(runs: pd.DataFrame, confidence: float) -> pd.DataFrame:
     rows: list[Row] = []
     for key, group in scored_runs(runs).groupby(CELL, sort=False):
         trials = [_trial(trial, confidence) for _, trial in group.groupby("lr", sort=True)]
-        most = max(trial["n"] for trial in trials)
-        best = min((trial for trial in trials if trial["n"] == most), key=lambda trial: float(trial["mean"]))
+        lr = _chosen_lr(group)
         for trial in trials:
             place = {
-                "chosen": trial is best,
+                "chosen": trial["lr"] == lr,
                 "lrs": len(trials),
                 "lr_at_edge": trial is trials[0] or trial is trials[-1],
             }
@@ -78,7 +81,8 @@ def chosen_cells(runs: pd.DataFrame, cells: pd.DataFrame) -> dict[Key, ChosenCel
         key = cell_key(row)
         group = by_cell[key]
         scores = {int(seed): float(value) for seed, value in zip(group["seed"], group["score"], strict=True)}
-        found[key] = ChosenCell(row["lr"], scores, row["diverged"], row["lr_at_edge"])
+        diverged = frozenset(int(seed) for seed in group.loc[_diverged(group), "seed"])
+        found[key] = ChosenCell(row["lr"], scores, diverged, row["lr_at_edge"])
     return found
 
 
@@ -87,9 +91,31 @@ def cell_key(row: Row) -> Key:
     return (row["format"], row["update"], row["storage"], row["layers"])
 
 
+def _chosen_lr(runs: pd.DataFrame) -> float:
+    """Return the chosen learning rate of one cell's runs."""
+    trials = {float(trial["lr"].iloc[0]): trial for _, trial in runs.groupby("lr", sort=True)}
+    shared = set.intersection(*(set(trial["seed"]) for trial in trials.values()))
+    if shared:
+        judged = {lr: trial[trial["seed"].isin(shared)] for lr, trial in trials.items()}
+    else:
+        most = max(map(len, trials.values()))
+        judged = {lr: trial for lr, trial in trials.items() if len(trial) == most}
+    return min(judged, key=lambda lr: (int(_diverged(judged[lr]).sum()), float(judged[lr]["score"].mean()), lr))
+
+
+def _diverged(runs: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which runs diverged: they have no finite loss, or say so."""
+    lost: NDArray[np.bool_] = ~np.isfinite(runs["val_loss"].to_numpy(float))
+    lost |= (runs["status"] == "diverged").to_numpy(bool)
+    return lost
+
+
 def _trial(runs: pd.DataFrame, confidence: float) -> Row:
     """Return one learning rate of a cell."""
     result = estimate(runs["score"].to_numpy(float), confidence)
     names = ("n", "mean", "sd", "low", "high")
-    diverged = int((runs["val_loss"].isna() | (runs["status"] == "diverged")).sum())
-    return {"lr": float(runs["lr"].iloc[0]), **{name: getattr(result, name) for name in names}, "diverged": diverged}
+    return {
+        "lr": float(runs["lr"].iloc[0]),
+        **{name: getattr(result, name) for name in names},
+        "diverged": int(_diverged(runs).sum()),
+    }

@@ -36,7 +36,7 @@ class Comparison:
         lr: The cell's chosen learning rate; NaN for did, which has two.
         reference_lr: The reference's; NaN for did.
         differences: In nats, by seed.
-        diverged: Diverged runs among those compared.
+        diverged: How many of the runs compared diverged, by seed.
         lr_at_edge: Whether a learning rate involved stands at the edge of its grid.
     """
 
@@ -46,7 +46,7 @@ class Comparison:
     lr: float
     reference_lr: float
     differences: Mapping[int, float]
-    diverged: int
+    diverged: Mapping[int, int]
     lr_at_edge: bool
 
 
@@ -92,7 +92,7 @@ def _benefit(key: Key, cells: Mapping[Key, ChosenCell]) -> Comparison:
         cell.lr,
         reference.lr,
         paired(reference.scores, cell.scores),
-        cell.diverged + reference.diverged,
+        _diverged(cell, reference),
         cell.lr_at_edge or reference.lr_at_edge,
     )
 
@@ -111,7 +111,7 @@ def _dids(benefits: list[Comparison]) -> list[Comparison]:
                     float("nan"),
                     float("nan"),
                     paired(nearest.differences, master.differences),
-                    nearest.diverged + master.diverged,
+                    {s: nearest.diverged[s] + master.diverged[s] for s in nearest.diverged.keys() & master.diverged},
                     nearest.lr_at_edge or master.lr_at_edge,
                 )
             )
@@ -130,12 +130,18 @@ def _gaps(cells: Mapping[Key, ChosenCell], baseline: str) -> list[Comparison]:
             cell.lr,
             reference.lr,
             paired(cell.scores, reference.scores),
-            cell.diverged + reference.diverged,
+            _diverged(cell, reference),
             cell.lr_at_edge or reference.lr_at_edge,
         )
         for key, cell in cells.items()
         if cell is not reference
     ]
+
+
+def _diverged(cell: ChosenCell, reference: ChosenCell) -> dict[int, int]:
+    """Return how many runs diverged of those compared, by seed."""
+    seeds = cell.scores.keys() & reference.scores.keys()
+    return {seed: (seed in cell.diverged) + (seed in reference.diverged) for seed in seeds}
 
 
 def _holm_over_formats(comparisons: list[Comparison], estimates: list[Estimate]) -> list[float]:
@@ -163,7 +169,7 @@ def _row(comparison: Comparison, result: Estimate, p_holm: float, info: StudyInf
         "reference_lr": comparison.reference_lr,
         **{name: getattr(result, name) for name in names},
         "p_holm": p_holm,
-        "verdict": verdict(result, p_holm, words, info.min_seeds, info.confidence),
-        "diverged": comparison.diverged,
+        "verdict": verdict(result, p_holm, words, info),
+        "diverged": sum(comparison.diverged.values()),
         "lr_at_edge": comparison.lr_at_edge,
     }

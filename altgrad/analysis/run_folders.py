@@ -30,6 +30,10 @@ FACTORS = (
 """Fields of a run's config that are its place in a study; all others must be the study's for a fair comparison."""
 
 
+INCLUDED = "included"
+"""The role of a finished run from elsewhere."""
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """One run's files.
@@ -74,7 +78,8 @@ def collect_runs(
         By run id, in the order given.
 
     Raises:
-        TableError: A folder is not a finished run, or two hold the same run.
+        TableError: A folder is not a finished run, two hold the same run, or two that enter comparisons stand in the
+            same place of the study under different ids.
         MismatchError: A run is of another config, corpus or revision than the study's.
     """
     planned = {run.run_id: run for run in study_runs(study)}
@@ -92,7 +97,8 @@ def collect_runs(
         same_text = fingerprint is None or summary.get("corpus_fingerprint") == fingerprint
         same = same_text and not _differing(some, config, FACTORS) and _same_names(study, config)
         config = config.model_copy(update={"layer_types": study.layer_types})
-        _add(found, FinishedRun(folder, config, summary, "included", same))
+        _add(found, FinishedRun(folder, config, summary, INCLUDED, same))
+    _require_one_a_place(found.values())
     return found
 
 
@@ -165,6 +171,21 @@ def _differing(wanted: RunConfig, given: RunConfig, ignore: Sequence[str]) -> li
     left, right = result_fields(wanted), result_fields(given)
     keys = [key for key in {**left, **right} if key.split(".")[0] not in ignore]
     return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
+
+
+def _require_one_a_place(runs: Iterable[FinishedRun]) -> None:
+    """Refuse two runs of the same cell, learning rate and seed: pairing by seed would silently keep one of them."""
+    seen: dict[tuple[object, ...], FinishedRun] = {}
+    for run in (run for run in runs if run.comparable):
+        config = run.config
+        place = (config.format, config.update, config.storage, config.layers, config.lr, config.seed)
+        other = seen.setdefault(place, run)
+        if other is not run:
+            raise TableError(
+                str(run.folder),
+                f"{other.folder} holds the same format, update, storage, layers, lr and seed under another id",
+                "Leave one of them out",
+            )
 
 
 def _add(found: dict[str, FinishedRun], run: FinishedRun) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from altgrad.analysis.run_folders import FinishedRun
+from altgrad.analysis.run_folders import INCLUDED, FinishedRun
 from altgrad.analysis.tables import Row, frame
 from altgrad.errors import TableError
 from altgrad.numerics.format import FloatFormat
@@ -37,38 +37,40 @@ COPIED = (
 def runs_table(planned: Iterable[RunConfig], found: Mapping[str, FinishedRun]) -> pd.DataFrame:
     """Return the runs table: every planned run, there or missing, then the included ones.
 
+    A planned run that was given only as an included one is missing: the included one has a row of its own.
+
     Args:
         planned: The study's runs, in its order.
         found: The runs that are there, by id.
     """
     rows: list[Row] = []
-    ids = set()
+    own = {run_id: run for run_id, run in found.items() if run.role != INCLUDED}
     for config in planned:
-        ids.add(config.run_id)
-        run = found.get(config.run_id)
+        run = own.get(config.run_id)
         rows.append(_finished_row(run) if run else _missing_row(config))
-    rows += [_finished_row(run) for run_id, run in found.items() if run_id not in ids]
+    rows += [_finished_row(run) for run in found.values() if run.role == INCLUDED]
     return frame("runs", rows)
 
 
 def score(summary: Mapping[str, Any], where: str) -> float:
-    """Return what a run scores: its validation loss in nats, or ln(vocabulary size) where it has none.
+    """Return what a run scores: its validation loss in nats, and ln(vocabulary size) where it has none or a higher one.
 
-    A model that knows nothing has the loss ln(vocabulary size): a diverged run counts as that, and none is dropped.
+    A model that knows nothing has the loss ln(vocabulary size): a diverged run counts as that, and none is dropped. A
+    finished run counts as no more, so that finishing is never worse than diverging.
 
     Args:
         summary: The run's summary.
         where: Its folder, for the error.
 
     Raises:
-        TableError: The run has no loss and its vocabulary size is unknown.
+        TableError: Its vocabulary size is unknown.
     """
-    loss = summary.get("val_loss")
-    if summary["status"] != "diverged" and loss is not None and math.isfinite(loss):
-        return float(loss)
     if not summary.get("vocab_size"):
-        raise TableError(where, "it has no loss, and its summary no vocab_size to score it by", "Train the run again")
-    return math.log(summary["vocab_size"])
+        raise TableError(where, "its summary has no vocab_size to score it by", "Train the run again")
+    loss, worst = summary.get("val_loss"), math.log(summary["vocab_size"])
+    if summary["status"] == "diverged" or loss is None or not math.isfinite(loss):
+        return worst
+    return min(float(loss), worst)
 
 
 def formats_table(configs: Iterable[RunConfig]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from altgrad.analysis.estimates import estimate, paired
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.study_info import StudyInfo
 from altgrad.analysis.tables import Row, frame, records
-from altgrad.analysis.verdicts import NOT_ENOUGH
+from altgrad.analysis.verdicts import lacking
 from altgrad.study.grid import BASELINE_UPDATE
 
 LOSS = "loss"
@@ -69,7 +69,6 @@ def _ranked_by_loss(
     for number, row in enumerate(ranked):
         behind = estimate(list(paired(cells[cell_key(row)].scores, best).values()), info.confidence)
         word = BEST if number == 0 else WORSE if behind.low > 0 else TIED
-        enough = behind.n >= max(info.min_seeds, 2)
         rows.append(
             {
                 "basis": LOSS,
@@ -77,7 +76,7 @@ def _ranked_by_loss(
                 "storage": storage,
                 "metric": "gap",
                 "rank": number + 1,
-                "verdict": word if enough else NOT_ENOUGH,
+                "verdict": lacking(behind.n, info) or word,
                 **{name: row[name] for name in ("format", "update", "n", "mean", "low", "high")},
             }
         )

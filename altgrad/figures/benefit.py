@@ -8,7 +8,7 @@ import pandas as pd
 from altgrad.analysis.comparisons import DID_STORAGE
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.analysis.verdicts import NOT_ENOUGH
+from altgrad.analysis.verdicts import NO_VERDICT
 from altgrad.figures.panels import storage_title
 from altgrad.figures.style import (
     MUTED,
@@ -67,8 +67,9 @@ def make(tables: Tables) -> "Figure":
 def caption(tables: Tables) -> str:
     """Say what the intervals are."""
     info, benefits = study_of(tables), _rows(tables, "comparisons")
-    few = benefits["verdict"] == NOT_ENOUGH
-    hollow = f" Hollow marks have fewer than {info.min_seeds} seeds and carry no verdict." if few.any() else ""
+    small = benefits["verdict"].isin(NO_VERDICT)
+    least = f"{info.min_seeds} seeds or {info.min_steps} steps"
+    hollow = f" Hollow marks have fewer than {least} and carry no verdict." if small.any() else ""
     return (
         f"Benefit: validation loss of adamw minus that of the update, same format and storage, each at its own chosen"
         f" learning rate, paired by seed ({seeds_words(benefits['n'])}). Marks are means, bars {info.confidence:.0%}"
@@ -90,7 +91,7 @@ def _points(axes: "Axes", encoding: Encoding, rows: pd.DataFrame, formats: Seque
     for row in rows.to_dict("records"):
         y, color = formats.index(row["format"]) + offset, encoding.color(row["update"])
         axes.hlines(y, row["low"], row["high"], color=color, linewidth=1.3, zorder=3)
-        fill = "white" if row["verdict"] == NOT_ENOUGH else color
+        fill = "white" if row["verdict"] in NO_VERDICT else color
         axes.plot(
             row["mean"],
             y,

@@ -8,7 +8,7 @@ import pandas as pd
 from altgrad.analysis.comparisons import DID_STORAGE
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Row
-from altgrad.analysis.verdicts import NO_DIFFERENCE, NOT_AFTER_HOLM, NOT_ENOUGH
+from altgrad.analysis.verdicts import NO_DIFFERENCE, NO_VERDICT, NOT_AFTER_HOLM, NOT_ENOUGH_SEEDS
 from altgrad.figures.style import in_order
 from altgrad.reporting.page import STORAGES, Page, Source, make_page
 from altgrad.reporting.text import (
@@ -37,6 +37,7 @@ class ManifoldReport:
         page: What every report has.
         confidence: Of the intervals, in percent.
         min_seeds: Fewer give no verdict.
+        min_steps: Nor do shorter runs.
         benefits: Benefit by update, storage and format.
         details: Learning rates, divergence and every p-value behind it.
         dids: Difference in differences by update and format.
@@ -47,6 +48,7 @@ class ManifoldReport:
     page: Page
     confidence: str
     min_seeds: int
+    min_steps: int
     benefits: Grid
     details: Grid
     dids: Grid
@@ -61,6 +63,7 @@ def build(source: Source) -> ManifoldReport:
         page=make_page(source, "Geometry-aware against standard updates", answer(source), FIGURES),
         confidence=f"{info.confidence:.0%}",
         min_seeds=info.min_seeds,
+        min_steps=info.min_steps,
         benefits=benefits_grid(source),
         details=details_grid(source),
         dids=dids_grid(source),
@@ -84,11 +87,8 @@ def answer(source: Source) -> str:
 
 
 def _update_sentences(source: Source, rows: pd.DataFrame, update: str) -> str:
-    if (rows["verdict"] == NOT_ENOUGH).all():
-        return (
-            f"No verdict on {update} against adamw: no comparison has the {source.info.min_seeds} paired seeds that a"
-            f" verdict asks for."
-        )
+    if rows["verdict"].isin(NO_VERDICT).all():
+        return f"No verdict on {update} against adamw: {_too_small(source, rows)} that a verdict asks for."
     places = {
         "nearest": "with weights stored in the format by nearest rounding",
         "stochastic": "with weights stored in the format by stochastic rounding",
@@ -102,19 +102,31 @@ def _update_sentences(source: Source, rows: pd.DataFrame, update: str) -> str:
     return f"{update} against adamw, each at its own chosen learning rate: {'; '.join(parts)}."
 
 
+def _too_small(source: Source, rows: pd.DataFrame) -> str:
+    """Return what a study without any verdict lacks."""
+    info = source.info
+    reasons = {
+        f"no comparison has the {info.min_seeds} paired seeds": (rows["verdict"] == NOT_ENOUGH_SEEDS).all(),
+        f"no run has the {info.min_steps} steps": info.steps < info.min_steps,
+    }
+    return listed(reason for reason, holds in reasons.items() if holds)
+
+
 def _tally(source: Source, rows: pd.DataFrame) -> str:
     """Return which formats are helped and hurt, and for how many nothing is shown."""
     parts = []
     for verb in ("helps", "hurts"):
         for suffix, note in (("", ""), (NOT_AFTER_HOLM, " (not after Holm's correction)")):
             means = rows[rows["verdict"] == verb + suffix].set_index("format")["mean"]
-            sizes = [f"{name} by {means[name]:+.4f} nats" for name in in_order(means.index, source.encoding.formats)]
+            sizes = [
+                f"{name} by {abs(means[name]):.4f} nats" for name in in_order(means.index, source.encoding.formats)
+            ]
             if sizes:
                 parts.append(f"it {verb} {listed(sizes)}{note}")
     unshown = int((rows["verdict"] == NO_DIFFERENCE).sum())
     if unshown:
         parts.append(f"no difference is shown in {unshown} of {counted(len(rows), 'format')}")
-    few = int((rows["verdict"] == NOT_ENOUGH).sum())
+    few = int((rows["verdict"] == NOT_ENOUGH_SEEDS).sum())
     if few:
         parts.append(f"{counted(few, 'format')} with too few seeds for a verdict")
     return ", ".join(parts)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from altgrad.analysis.cells import scored_runs
 from altgrad.analysis.comparisons import DID_STORAGE
+from altgrad.analysis.run_folders import INCLUDED
 from altgrad.analysis.run_tables import MISSING
 from altgrad.analysis.study_info import StudyInfo, from_frame
 from altgrad.analysis.tables import Row, Tables, records
@@ -91,7 +93,7 @@ class Source:
 
     def ordered(self, data: pd.DataFrame) -> list[Row]:
         """Return a table's rows by update, storage and format, in the figures' order."""
-        formats = [*self.encoding.formats, *self.encoding.references]
+        formats = list(self.encoding.labels)  # every format, references last
         storages = in_order(data["storage"], STORAGES)
         updates = self.encoding.updates
         rows = records(data)
@@ -153,13 +155,13 @@ def caveats(source: Source) -> tuple[str, ...]:
     missing = int((runs["status"] == MISSING).sum())
     if missing:
         found.append(f"{missing} of {info.planned_runs} planned runs are missing.")
-    diverged = int((runs["status"] == "diverged").sum())
+    diverged = int((scored_runs(runs)["status"] == "diverged").sum())
     if diverged:
         found.append(
             f"{counted(diverged, 'run')} diverged; each counts with the loss of a model that knows nothing,"
             f" ln(vocabulary size), and none is left out."
         )
-    included = runs[runs["role"] == "included"]
+    included = runs[runs["role"] == INCLUDED]
     if len(included):
         apart = int((~included["comparable"]).sum())
         left = f"; {apart} of them, of another model, training or corpus, enter no comparison" if apart else ""
@@ -178,6 +180,8 @@ def _tuning_caveat(cells: pd.DataFrame) -> str:
             "Every cell was run at a single learning rate. Nothing was tuned: a difference between updates may only"
             " say which of them that rate suits."
         )
+    single = int((chosen["lrs"] == 1).sum())
+    untuned = f" {single} of {len(chosen)} cells were run at one rate only." if single else ""
     edge = int(((chosen["lrs"] > 1) & chosen["lr_at_edge"]).sum())
     at_edge = (
         f" In {edge} of {len(chosen)} cells the best stands at the edge of the rates that were run (marked *): a"
@@ -187,7 +191,7 @@ def _tuning_caveat(cells: pd.DataFrame) -> str:
     )
     return (
         "Each cell's learning rate is the best of those run, chosen on the seeds that are reported here: losses are"
-        f" therefore a little optimistic.{at_edge}"
+        f" therefore a little optimistic.{untuned}{at_edge}"
     )
 
 
@@ -215,10 +219,10 @@ def provenance(source: Source) -> Grid:
     """Return what the numbers stand on."""
     runs, info = source.tables["runs"], source.info
     ended = runs[runs["status"] != MISSING]
-    status = ended["status"].value_counts().sort_index()
+    planned, status = ended[ended["role"] != INCLUDED], scored_runs(runs)["status"].value_counts().sort_index()
     rows = [
         ("study", f"{info.study}, config {info.config_hash[:16]}"),
-        ("runs", f"{len(ended)} of {info.planned_runs} planned and {(runs['role'] == 'included').sum()} included"),
+        ("runs", f"{len(planned)} of {info.planned_runs} planned and {len(ended) - len(planned)} included"),
         ("status", listed(f"{number} {name}" for name, number in status.items()) if len(status) else "none"),
         ("model", f"{info.model}; {_distinct(ended['parameters'].dropna().astype(int))} parameters"),
         ("training", f"{info.steps} steps, {info.tokens_per_run:,} tokens a run; revision {info.revision}"),

@@ -55,6 +55,11 @@ def _rows(table: str) -> Evidence:
     return lambda tables: set(tables[table]["run_id"])
 
 
+def _both(one: Evidence, other: Evidence) -> Evidence:
+    """Return the runs that both pieces of evidence show."""
+    return lambda tables: one(tables) & other(tables)
+
+
 def _beside_baseline(tables: Tables) -> set[str]:
     """Return the runs that a loss figure shows over the baseline: all that have curves, where the baseline has."""
     curves, runs = tables["curves"], tables["runs"]
@@ -80,7 +85,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         _metrics("curves", "nonfinite"),
         ("tests/training/test_guards.py", "tests/training/test_run.py"),
     ),
-    Requirement("STAB-03", "amax and the range in use", "tensors: amax, range_bits", _tensors("amax"), COUNTING),
+    Requirement(
+        "STAB-03", "amax and the range in use", "tensors: amax, range_bits", _tensors("amax", "range_bits"), COUNTING
+    ),
     Requirement("STAB-04", "updated elements whose rung stays", "tensors: stall", _tensors("stall"), COUNTING),
     Requirement(
         "METR-01",
@@ -123,7 +130,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         "FLIP-02",
         "flip rate by tensor, window and epoch",
         "counters: flip_rate; flip_epochs",
-        _rows("flip_epochs"),
+        _both(_metrics("counters", "flip_rate"), _rows("flip_epochs")),
         COUNTING,
     ),
     Requirement("UPDT-01", "elements with a gradient", "tensors: updates", _tensors("updates"), COUNTING),

@@ -7,7 +7,7 @@ import pandas as pd
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.sweet_spots import COUNTERS, LOSS, TIED
 from altgrad.analysis.tables import Row, records
-from altgrad.analysis.verdicts import NOT_ENOUGH
+from altgrad.analysis.verdicts import NO_VERDICT
 from altgrad.figures.style import STORAGE_ORDER, in_order
 from altgrad.reporting.page import Page, Source, make_page
 from altgrad.reporting.text import Cell, Grid, count, counted, difference, grid, interval, listed, plain, rate, word
@@ -64,8 +64,7 @@ def answer(source: Source) -> str:
     if not (spots["basis"] == LOSS).any():
         return (
             "This study has no runs with one layer type alone in a format, so it cannot say what a format costs there."
-            " Counters by layer type, from runs with every layer in the format, show only where updates are lost:"
-            f" {_least_lost(source, spots)}."
+            f" {_least_lost(source, spots)}"
         )
     parts = []
     for kind in source.info.layer_types:
@@ -79,8 +78,8 @@ def answer(source: Source) -> str:
 def _best_words(kind: str, storage: str, rows: pd.DataFrame) -> str:
     best = records(rows.sort_values("rank"))[0]
     tied = int((rows["verdict"] == TIED).sum())
-    if best["verdict"] == NOT_ENOUGH:
-        doubt = " (too few seeds to tell it from the others)"
+    if best["verdict"] in NO_VERDICT:
+        doubt = f" (no verdict: {best['verdict']})"
     else:
         doubt = f" (not told apart from it: {counted(tied, 'other')})" if tied else ""
     return f"{kind} under {storage}: {best['format']} with {best['update']}{doubt}"
@@ -89,13 +88,16 @@ def _best_words(kind: str, storage: str, rows: pd.DataFrame) -> str:
 def _least_lost(source: Source, spots: pd.DataFrame) -> str:
     nearest = spots[(spots["storage"] == "nearest") & (spots["rank"] == 1)]
     if nearest.empty:
-        return "and this study has no runs under nearest rounding, the storage that loses updates"
+        return "Nor has it runs under nearest rounding, whose counters would show where updates are lost."
     kinds: dict[str, list[str]] = {}
     for kind in in_order(nearest["layer_type"], source.info.layer_types):
         rows = nearest[nearest["layer_type"] == kind]
         kinds.setdefault(listed(in_order(rows["format"], source.encoding.formats)), []).append(kind)
     parts = [f"in {names} ({listed(where)})" for names, where in kinds.items()]
-    return f"under nearest rounding with adamw the fewest updates stall {listed(parts)}"
+    return (
+        "Counters by layer type, from runs with every layer in the format, show only where updates are lost:"
+        f" under nearest rounding with adamw the fewest updates stall {listed(parts)}."
+    )
 
 
 def best_grid(source: Source, spots: pd.DataFrame) -> Grid:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from altgrad.analysis.run_folders import INCLUDED
 from altgrad.analysis.run_tables import MISSING
 from altgrad.reporting.page import Page, Source, make_page
 from altgrad.reporting.requirements import REQUIREMENTS, traced
@@ -41,7 +42,7 @@ def build(source: Source) -> MatrixReport:
 def answer(source: Source, shown: Mapping[str, set[str]]) -> str:
     """Return, in plain words, how much of the matrix is there."""
     runs = source.tables["runs"]
-    planned = runs[runs["role"] != "included"]
+    planned = runs[runs["role"] != INCLUDED]
     status = planned["status"].value_counts()
     ended = len(planned) - int(status.get(MISSING, 0))
     unshown = [name for name, ids in shown.items() if not ids]

@@ -47,15 +47,40 @@ def test_diverged_runs_score_the_vocabulary_and_are_counted(cells: pd.DataFrame)
     assert row["mean"] == pytest.approx(math.log(VOCAB)) and row["diverged"] == 3 and not row["chosen"]
 
 
-def test_a_learning_rate_with_missing_seeds_is_not_chosen(pipeline: Pipeline) -> None:
-    study = make_study(formats=["E4M3"], updates=["adamw"], storages=["nearest"], lrs=[0.01, 0.02])
+def chosen(pipeline: Pipeline, losses: dict[float, dict[int, float | None]]) -> float:
+    """Return the chosen learning rate of a cell with these losses, by rate and seed; a seed not named was not run."""
+    study = make_study(formats=["E4M3"], updates=["adamw"], storages=["nearest"], lrs=list(losses), seeds=[1, 2, 3, 4])
 
-    def loss(run: RunConfig) -> float:
-        return 2.0 if run.lr == 0.01 else (1.0 if run.seed == 1 else math.nan)
+    def loss(run: RunConfig) -> float | None:
+        return 2.0 if run.role == "baseline" else losses[run.lr].get(run.seed, math.nan)
 
     cells = pipeline(study, loss)["cells"].query("format == 'E4M3'").set_index("lr")
-    assert cells["chosen"].to_dict() == {0.01: True, 0.02: False}
-    assert cells["n"].to_dict() == {0.01: 3, 0.02: 1}
+    assert cells["n"].to_dict() == {lr: len(seeds) for lr, seeds in losses.items()}
+    (lr,) = cells.index[cells["chosen"]]
+    return float(lr)
+
+
+def test_one_more_seed_at_a_bad_rate_does_not_take_the_cell(pipeline: Pipeline) -> None:
+    assert chosen(pipeline, {0.01: {1: 2.0, 2: 2.1}, 0.02: {1: 3.0, 2: 3.1, 3: 3.2}}) == 0.01
+
+
+def test_rates_are_judged_on_the_seeds_that_all_of_them_have(pipeline: Pipeline) -> None:
+    # Over all of its seeds 0.02 has the lower mean; on the two that both have, 0.01 does.
+    assert chosen(pipeline, {0.01: {1: 2.0, 2: 2.0}, 0.02: {1: 2.1, 2: 2.1, 3: 1.0, 4: 1.0}}) == 0.01
+
+
+def test_without_a_shared_seed_the_rates_with_most_seeds_are_judged(pipeline: Pipeline) -> None:
+    assert chosen(pipeline, {0.01: {1: 1.0}, 0.02: {2: 2.5, 3: 2.5}, 0.04: {3: 2.0, 4: 2.2}}) == 0.04
+
+
+def test_a_rate_that_diverges_is_not_chosen_while_another_diverges_less(pipeline: Pipeline) -> None:
+    # ln(257) is 5.55: with two good runs 0.02 has the lower mean all the same.
+    some = {1: 1.0, 2: 1.0, 3: None}
+    assert chosen(pipeline, {0.01: {1: 5.0, 2: 5.0, 3: 5.0}, 0.02: some}) == 0.01
+
+
+def test_a_divergence_on_a_seed_that_is_not_shared_decides_nothing(pipeline: Pipeline) -> None:
+    assert chosen(pipeline, {0.01: {1: 3.0, 2: 3.0}, 0.02: {1: 2.0, 2: 2.0, 3: None}}) == 0.02
 
 
 def test_of_equal_means_the_lowest_learning_rate_is_chosen(pipeline: Pipeline) -> None:

@@ -94,6 +94,29 @@ def test_pairs_are_the_seeds_of_both_and_divergence_counts(pipeline: Pipeline) -
     assert seeds["value"].tolist() == [0.0, pytest.approx(math.log(257) - 2.0)]
 
 
+def test_divergence_of_a_seed_that_is_not_compared_does_not_count(pipeline: Pipeline) -> None:
+    study = make_study(formats=["E4M3"])
+
+    def lacking(run: RunConfig) -> float | None:
+        if run.update == "manifold" and run.storage == "nearest" and run.seed == 2:
+            return math.nan
+        return None if run.update == "adamw" and run.role == "grid" and run.seed == 2 else 2.0
+
+    rows = pipeline(study, lacking)["comparisons"].set_index(["estimand", "update", "storage"])
+    assert rows.loc[("benefit", "manifold", "nearest"), "diverged"] == 0
+    assert rows.loc[("benefit", "manifold", "master"), "diverged"] == 1
+    assert rows.loc[("did", "manifold", "nearest - master"), "diverged"] == 0
+    assert rows.loc[("gap", "adamw", "nearest"), "diverged"] == 1
+
+
+def test_short_runs_have_intervals_and_no_verdict(pipeline: Pipeline) -> None:
+    study = make_study(analysis={"min_seeds": 3, "min_steps": 41}, layers=["all", "mlp"])
+    tables = pipeline(study, lambda run: 2.0 - 0.1 * (run.update == "manifold") + 0.01 * run.seed)
+    assert set(tables["comparisons"]["verdict"]) == {"not enough steps"}
+    assert tables["comparisons"]["low"].notna().all()
+    assert set(tables["sweet_spots"].query("basis == 'loss'")["verdict"]) == {"not enough steps"}
+
+
 def test_one_seed_has_no_interval(pipeline: Pipeline) -> None:
     study = make_study(formats=["E4M3"], seeds=[1], analysis={"min_seeds": 1, "min_steps": 1})
     row = pipeline(study, lambda run: 2.0)["comparisons"].iloc[0]

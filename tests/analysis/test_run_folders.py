@@ -102,6 +102,29 @@ def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
         collect_runs(study, [first], [second], None)
 
 
+def renamed(study: StudyConfig, folder: Path, **fields: object) -> Path:
+    """Write the study's last run under another id."""
+    run = study_runs(study)[-1].model_copy(update={"run_id": "copy", **fields})
+    return write_run(run, folder, 2.0, rates)
+
+
+def test_two_runs_in_one_place_of_the_study_are_refused(tmp_path: Path) -> None:
+    study = make_study()
+    own, copy = one(study, tmp_path / "a"), renamed(study, tmp_path / "b")
+    with pytest.raises(TableError) as error:
+        collect_runs(study, [own], [copy], None)
+    assert str(own) in str(error.value) and str(copy) in str(error.value) and "\n" not in str(error.value)
+    assert "holds the same format, update, storage, layers, lr and seed under another id" in str(error.value)
+
+
+def test_a_run_in_another_place_or_beside_the_comparison_is_not_refused(tmp_path: Path) -> None:
+    study = make_study()
+    other_seed = renamed(study, tmp_path / "b", seed=9)
+    assert len(collect_runs(study, [one(study, tmp_path / "a")], [other_seed], None)) == 2
+    apart = renamed(make_study(model=MODEL), tmp_path / "c")
+    assert len(collect_runs(study, [tmp_path / "a" / study_runs(study)[-1].run_id], [apart], None)) == 2
+
+
 MODEL = {"n_layer": 2, "n_head": 1, "n_embd": 8, "block_size": 16}
 OTHER_UPDATES = {
     "adamw": {"optimizer": "manifold_adamw", "geometry_aware": False},

@@ -53,8 +53,22 @@ def test_every_planned_run_has_a_row_and_a_score(tables: dict[str, pd.DataFrame]
 def test_a_run_without_loss_or_vocabulary_size_is_refused(tmp_path: Path) -> None:
     run = study_runs(STUDY)[-1]
     folder = write_run(run, tmp_path, None, by_type, vocab_size=None)
-    with pytest.raises(TableError, match="it has no loss, and its summary no vocab_size"):
+    with pytest.raises(TableError, match="its summary has no vocab_size to score it by"):
         tabulate_study(STUDY, [folder])
+
+
+def test_a_finished_run_scores_no_worse_than_a_diverged_one(tmp_path: Path) -> None:
+    folder = write_run(study_runs(STUDY)[-1], tmp_path, 99.0, by_type)
+    runs = tabulate_study(STUDY, [folder])["runs"].set_index("run_id")
+    assert (runs.loc[folder.name, "score"], runs.loc[folder.name, "val_loss"]) == (math.log(VOCAB), 99.0)
+
+
+def test_a_planned_run_given_only_as_included_is_missing(tmp_path: Path) -> None:
+    folder = write_run(study_runs(STUDY)[-1], tmp_path, 2.0, by_type)
+    runs = tabulate_study(STUDY, [], included=[folder])["runs"]
+    mine = runs[runs["run_id"] == folder.name]
+    assert list(zip(mine["role"], mine["status"], strict=True)) == [("grid", "missing"), ("included", "finished")]
+    assert (runs["role"] != "included").sum() == len(study_runs(STUDY))
 
 
 def test_counters_sum_the_tensors_of_a_layer_type(tables: dict[str, pd.DataFrame]) -> None:

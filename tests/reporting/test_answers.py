@@ -6,14 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from altgrad.analysis.analyse import analyse_study
+from altgrad.analysis.tables import Tables
+from altgrad.analysis.tabulate import tabulate_study
+from altgrad.figures import benefit
 from altgrad.reporting import failure_modes, manifold_vs_standard, sweet_spot, test_matrix
 from altgrad.reporting.page import caveats, demonstration, provenance
 from altgrad.reporting.requirements import REQUIREMENTS, traced
 from altgrad.reporting.test_matrix import _ranges
 from altgrad.reporting.text import Grid
+from altgrad.schema import ANALYSIS_TABLES, STATISTICS
 from altgrad.study.config import RunConfig
+from altgrad.study.grid import study_runs
 from tests.analysis.conftest import Pipeline
-from tests.analysis.fabricate import make_study
+from tests.analysis.fabricate import CORPUS_META, Rates, fabricate, make_study, write_run
 from tests.reporting.conftest import SourceOf
 
 ROOT = Path(__file__).parents[2]
@@ -45,13 +51,33 @@ def test_headline_table_is_the_comparisons(source_of: SourceOf) -> None:
 def test_answer_names_who_is_helped_and_where_nothing_is_shown(source_of: SourceOf) -> None:
     text = manifold_vs_standard.answer(source_of("sweep", ANY))
     # 0.04 * (1 + 0.1 * seed) over seeds 1 to 3: 0.048; three seeds cannot pass Holm.
-    assert "by nearest rounding, it helps E4M3 by +0.0480 nats and E7M0 by +0.0480 nats (not after Holm's" in text
+    assert "by nearest rounding, it helps E4M3 by 0.0480 nats and E7M0 by 0.0480 nats (not after Holm's" in text
     assert "with FP32 master weights, no difference is shown in 2 of 2 formats" in text
 
 
 def test_answer_gives_no_verdict_on_few_seeds(source_of: SourceOf) -> None:
     text = manifold_vs_standard.answer(source_of("one seed", ANY))
     assert text == "No verdict on manifold against adamw: no comparison has the 3 paired seeds that a verdict asks for."
+
+
+def test_a_demonstration_carries_no_verdict(tmp_path: Path, source_of: SourceOf) -> None:
+    study = make_study(layers=["all", "mlp"], analysis={"min_seeds": 3, "min_steps": 41})
+    tables = Pipeline(tmp_path)(study, lambda run: 2.0 - 0.1 * (run.update == "manifold") + 0.01 * run.seed)
+    source = replace(source_of("empty", ANY), tables=tables)
+    assert manifold_vs_standard.answer(source) == (
+        "No verdict on manifold against adamw: no run has the 41 steps that a verdict asks for."
+    )
+    assert "mlp under nearest: E4M3 with manifold (no verdict: not enough steps)" in sweet_spot.answer(source)
+    found = [*rows(manifold_vs_standard.benefits_grid(source)), *rows(manifold_vs_standard.gaps_grid(source))]
+    assert {row["verdict"] for row in found} == {"not enough steps"}
+    assert "Hollow marks have fewer than 3 seeds or 41 steps" in benefit.caption(tables)
+
+
+def test_a_harm_is_said_by_its_size(tmp_path: Path, source_of: SourceOf) -> None:
+    study = make_study(formats=["E4M3"], storages=["nearest"])
+    tables = Pipeline(tmp_path)(study, lambda run: 2.0 + (run.update == "manifold") * (0.03 + 0.002 * run.seed))
+    text = manifold_vs_standard.answer(replace(source_of("empty", ANY), tables=tables))
+    assert "it hurts E4M3 by 0.0340 nats" in text
 
 
 def test_answer_without_the_update_that_was_fixed_beforehand(tmp_path: Path, source_of: SourceOf) -> None:
@@ -86,6 +112,36 @@ def test_caveats_name_a_rate_at_the_edge(tmp_path: Path, source_of: SourceOf) ->
     source = replace(source_of("empty", ANY), tables=Pipeline(tmp_path)(study, lambda run: 2.0 + run.lr))
     assert "In 2 of 3 cells the best stands at the edge" in caveats(source)[0]
     assert {row["lr"] for row in rows(manifold_vs_standard.details_grid(source))} == {"0.01*"}
+
+
+def test_caveats_count_the_cells_that_were_not_tuned(tmp_path: Path, source_of: SourceOf) -> None:
+    study = make_study(formats=["E4M3"], storages=["nearest"], lrs=[0.01, 0.02])
+    source = replace(source_of("empty", ANY), tables=Pipeline(tmp_path)(study, lambda run: 2.0 + run.lr))
+    assert "1 of 3 cells were run at one rate only." in caveats(source)[0]  # the baseline
+
+
+def with_included(folder: Path, losses: dict[str, float | None]) -> Tables:
+    """Return the tables of a whole study beside included runs: one that is compared and one of another model."""
+    study = make_study(formats=["E4M3"], updates=["adamw"], storages=["nearest"])
+    other = make_study(model={"n_layer": 2, "n_head": 1, "n_embd": 8, "block_size": 16})
+    included = [
+        write_run(
+            study_runs(s)[-1].model_copy(update={"run_id": name, "seed": 9}), folder, losses[name], lambda *_: Rates()
+        )
+        for name, s in (("near", study), ("far", other))
+    ]
+    folders = fabricate(study, folder / "own", lambda run: 2.0)
+    frames = tabulate_study(study, folders, included=included, corpus_meta=CORPUS_META)
+    return Tables.of({**frames, **analyse_study(Tables.of(frames))})
+
+
+def test_included_runs_are_counted_apart(tmp_path: Path, source_of: SourceOf) -> None:
+    tables = with_included(tmp_path, {"near": None, "far": None})
+    source = replace(source_of("empty", ANY), tables=tables)
+    facts = {row["what"]: row["value"] for row in rows(provenance(source))}
+    assert facts["runs"] == "6 of 6 planned and 2 included"
+    assert facts["status"] == "1 diverged and 6 finished"
+    assert any(text.startswith("1 run diverged; each counts") for text in caveats(source))
 
 
 def test_failure_answer_and_evidence(source_of: SourceOf) -> None:
@@ -124,6 +180,14 @@ def test_sweet_spot_without_single_layer_runs_says_so(source_of: SourceOf) -> No
     assert {row["rate"] for row in rows(sweet_spot.build(source).best)} == {"stall_ratio", "underflow_rate"}
 
 
+def test_sweet_spot_without_nearest_runs_is_a_sentence(tmp_path: Path, source_of: SourceOf) -> None:
+    tables = Pipeline(tmp_path)(make_study(storages=["master"]), lambda run: 2.0)
+    assert sweet_spot.answer(replace(source_of("empty", ANY), tables=tables)) == (
+        "This study has no runs with one layer type alone in a format, so it cannot say what a format costs there. Nor"
+        " has it runs under nearest rounding, whose counters would show where updates are lost."
+    )
+
+
 def test_diagnostics_by_layer_type_are_shown(source_of: SourceOf) -> None:
     found = rows(sweet_spot.build(source_of("one seed", "sweet_spot.md")).probes)
     assert {(row["grid alignment"], row["codes in use"], row["stable rank"]) for row in found} == {
@@ -160,6 +224,16 @@ def test_a_requirement_is_traced_to_the_runs_that_show_it(source_of: SourceOf) -
     everything = set(tables["runs"]["run_id"])
     assert {name for name, ids in shown.items() if ids == everything} == {r.id for r in REQUIREMENTS}
     assert not any(traced(source_of("empty", "TEST_MATRIX.md").tables).values())
+
+
+def test_evidence_asks_for_every_column_named(source_of: SourceOf) -> None:
+    tables = source_of("one seed", "TEST_MATRIX.md").tables
+    frames = {name: tables[name] for name in (*ANALYSIS_TABLES, *STATISTICS)}
+    no_range = Tables.of({**frames, "tensors": tables["tensors"].assign(range_bits=math.nan)})
+    assert not traced(no_range)["STAB-03"] and traced(no_range)["STAB-01"]
+    no_windows = Tables.of({**frames, "counters": tables["counters"].query("metric != 'flip_rate'")})
+    no_epochs = Tables.of({**frames, "flip_epochs": tables["flip_epochs"].iloc[:0]})
+    assert not traced(no_windows)["FLIP-02"] and not traced(no_epochs)["FLIP-02"]
 
 
 def test_without_a_baseline_no_figure_overlays_it(tmp_path: Path) -> None:

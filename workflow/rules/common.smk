@@ -21,10 +21,10 @@ from altgrad.study.loading import find_run, load_study
 REVISIONS = {
     "prepare": 1,
     "diagnose": 1,
-    "tabulate": 1,
-    "analyse": 1,
+    "tabulate": 2,
+    "analyse": 2,
     "plot": 1,
-    "report": 1,
+    "report": 2,
 }
 
 CORPUS_FILES = ["train.bin", "val.bin", "meta.json"]
