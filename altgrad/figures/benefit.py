@@ -60,7 +60,7 @@ def make(tables: Tables) -> "Figure":
         axes.set_title("difference in differences\nnearest - master" if storage == DID_STORAGE else _two_lines(storage))
     panels[0].set_yticks(range(len(formats)), [f"{name}\n{encoding.labels[name]}" for name in formats], fontsize=6.5)
     figure.supxlabel("benefit over adamw in nats of validation loss (right of 0: helps)", fontsize=8)
-    update_legend(figure, encoding, updates)
+    update_legend(figure, encoding, updates, curves=False)
     return figure
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from altgrad.analysis.cells import CELL
+from altgrad.analysis.cells import chosen_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.figures.panels import storage_title
@@ -58,7 +58,7 @@ def make(tables: Tables) -> "Figure":
         axes.grid(axis="x", visible=False)
         axes.set_xlim(-0.6, len(formats) - 0.4)
     panels[-1].set_xticks(range(len(formats)), [_tick(encoding, name) for name in formats])
-    update_legend(figure, encoding, updates, baseline if len(reference) else None, band=True)
+    update_legend(figure, encoding, updates, baseline if len(reference) else None, band=True, curves=False)
     return figure
 
 
@@ -79,8 +79,7 @@ def _chosen(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the chosen cells with every layer in the format, and their runs."""
     cells = tables["cells"]
     cells = cells[cells["chosen"] & (cells["layers"] == ALL)]
-    runs = tables["runs"]
-    return cells, runs[runs["comparable"] & runs["score"].notna()].merge(cells[[*CELL, "lr"]], on=[*CELL, "lr"])
+    return cells, chosen_runs(tables["runs"], cells)
 
 
 def _limit(axes: "Axes", scores: pd.Series) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from altgrad.analysis.cells import CELL
+from altgrad.analysis.cells import CELL, chosen_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.figures.panels import format_rows, say_empty, storage_title
@@ -84,10 +84,8 @@ def _val_loss(data: pd.DataFrame) -> pd.DataFrame:
 
 def _runs(tables: Tables) -> pd.DataFrame:
     """Return the runs at their cell's chosen learning rate, with every layer in the format."""
-    cells = tables["cells"]
-    chosen = cells.loc[cells["chosen"] & (cells["layers"] == ALL), [*CELL, "lr"]]
-    runs = tables["runs"]
-    return runs.loc[runs["comparable"], ["run_id", "status", "steps", *CELL, "lr"]].merge(chosen, on=[*CELL, "lr"])
+    runs = chosen_runs(tables["runs"], tables["cells"])
+    return runs.loc[runs["layers"] == ALL, ["run_id", "status", "steps", *CELL]]
 
 
 def _baseline(axes: "Axes", reference: pd.DataFrame) -> None:
@@ -111,7 +109,7 @@ def _diverged(axes: "Axes", encoding: Encoding, runs: pd.DataFrame) -> None:
 
 def _cell(axes: "Axes", encoding: Encoding, band: pd.DataFrame, seeds: pd.DataFrame) -> None:
     first = band.iloc[0]
-    color, dashes = encoding.color(first["update"]), encoding.dashes(first["format"])
+    color = encoding.color(first["update"])
     same = (seeds[CELL] == first[CELL]).all(axis=1)
     for _, run in seeds[same].groupby("run_id", sort=True):
         axes.plot(run["step"], run["value"], color=color, linewidth=0.5, alpha=0.45, zorder=3)
@@ -119,12 +117,9 @@ def _cell(axes: "Axes", encoding: Encoding, band: pd.DataFrame, seeds: pd.DataFr
     axes.plot(
         whole["step"],
         whole["mean"],
-        color=color,
-        linestyle=dashes,
+        **encoding.curve(first["update"], len(whole)),
         linewidth=1.1,
-        marker=encoding.marker(first["update"]),
-        markersize=3.5,
-        markevery=[-1] if len(whole) else None,
+        markersize=3.0,
         zorder=4,
     )
 

@@ -85,7 +85,7 @@ def _line(axes: "Axes", encoding: Encoding, cell: pd.DataFrame) -> None:
     at_edge = axes.get_xaxis_transform()
     axes.plot(cell.loc[gone, "lr"], [0.96] * gone.sum(), "x", color=color, markersize=4, transform=at_edge, zorder=3)
     axes.plot(
-        stable["lr"], stable["mean"], color=color, linestyle=encoding.dashes(first["format"]), linewidth=1.1, zorder=2
+        stable["lr"], stable["mean"], color=color, linestyle=encoding.dashes(first["update"]), linewidth=1.1, zorder=2
     )
     for chosen, part in stable.groupby("chosen"):
         axes.plot(

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from altgrad.errors import ReportError
+from altgrad.figures.style import METADATA, RC, UPDATE_COLORS, encode, new_figure, write
 
-# Okabe and Ito's color-blind-safe blue and vermilion (https://jfly.uni-koeln.de/color/).
-_NORMAL, _SUBNORMAL = "#0072B2", "#D55E00"
-# No time stamps and no version strings: the same formats give the same bytes.
-_METADATA = {".svg": {"Date": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None}}
+_NORMAL, _SUBNORMAL = UPDATE_COLORS[:2]
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,11 @@ def draw_number_lines(lines: Sequence[NumberLine]) -> Figure:
         lines: The rows, top to bottom; at least one.
 
     Returns:
-        A figure 7 inches wide, subnormal values in a color of their own.
+        A figure of the common width, subnormal values in a color of their own.
     """
-    figure = Figure(figsize=(7.0, 0.9 + 0.24 * len(lines)), layout="constrained")
-    FigureCanvasAgg(figure)
-    linear, binary = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.4))
+    with matplotlib.rc_context(RC):
+        figure = new_figure(0.9 + 0.24 * len(lines))
+        linear, binary = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.4))
     for row, line in enumerate(lines):
         top = line.magnitudes[-1]
         _draw_row(linear, row, line, [value / top for value in line.magnitudes])
@@ -54,9 +51,8 @@ def draw_number_lines(lines: Sequence[NumberLine]) -> Figure:
     linear.set_xlabel("value / max")
     binary.set_xlabel("log2 of the value (subnormal values in orange)")
     for axes in (linear, binary):
-        axes.tick_params(labelsize=7)
-        axes.xaxis.label.set_size(8)
-        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.grid(visible=False)
+        axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
     return figure
 
@@ -80,10 +76,8 @@ def save_figure(figure: Figure, path: Path) -> None:
         ReportError: If the suffix is another.
     """
     suffix = path.suffix.lower()
-    if suffix not in _METADATA:
+    if suffix not in METADATA:
         raise ReportError(
-            str(path), f"{suffix or 'no suffix'} is not a figure's", f"End the name in one of {', '.join(_METADATA)}"
+            str(path), f"{suffix or 'no suffix'} is not a figure's", f"End the name in one of {', '.join(METADATA)}"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": "altgrad"}):
-        figure.savefig(path, dpi=200, metadata=_METADATA[suffix])
+    write(path, encode(figure, suffix))

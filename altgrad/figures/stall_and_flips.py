@@ -101,12 +101,9 @@ def _line(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:
     axes.plot(
         drawn["step"],
         drawn["mean"],
-        color=color,
-        linestyle=encoding.dashes(first["format"]),
-        linewidth=1.2,
-        marker=encoding.marker(first["update"]),
-        markersize=3.5,
-        markevery=[-1] if len(drawn) else None,
+        **encoding.curve(first["update"], len(drawn)),
+        linewidth=1.1,
+        markersize=3.0,
     )
 
 

@@ -1,6 +1,7 @@
-"""One style for every figure: color is the update, line style is the format, thin lines are seeds.
+"""One style for every figure: color, line style and marker are the update, panels the formats, thin lines the seeds.
 
-Colors are Okabe and Ito's, which color-blind readers can tell apart; in grey, updates are told apart by their markers.
+Colors are Okabe and Ito's, which color-blind readers can tell apart; in grey, updates are told apart by their line
+styles and markers. Formats never share a panel as lines, so that they need no line style of their own.
 Figures are drawn with the Agg object API: no global state, and the same tables give the same bytes.
 """
 
@@ -50,19 +51,27 @@ RC: Any = {
     "svg.hashsalt": "altgrad",
 }
 
+METADATA: dict[str, dict[str, Any]] = {
+    ".svg": {"Date": None, "Creator": None},
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""What to leave out of a file by suffix: dates and version strings, which would change with the day and the machine."""
+
 # https://jfly.uni-koeln.de/color/ without its yellow, which is too light for lines; black is the baseline's.
 UPDATE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 UPDATE_MARKERS = ("o", "s", "^", "D", "v", "P")
-FORMAT_DASHES: tuple[Any, ...] = (
+UPDATE_DASHES: tuple[Any, ...] = (
     "-",
-    (0, (7, 1)),
-    (0, (5, 1, 1, 1)),
-    (0, (4, 1)),
+    (0, (5, 1.5)),
+    (0, (1, 1)),
+    (0, (6, 1.2, 1, 1.2)),
+    (0, (2.5, 1)),
     (0, (4, 1, 1, 1, 1, 1)),
-    (0, (2.5, 0.8)),
-    (0, (2, 0.8, 0.8, 0.8)),
-    (0, (1, 0.6)),
 )
+MARKS = 6
+"""How many marks a curve has, about; each update's begin at another point, so that they do not cover each other."""
+
 BASELINE_COLOR = "#000000"
 BAND_COLOR = "#C9C9C9"
 MUTED = "#595959"
@@ -94,19 +103,17 @@ class FigureSpec:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Which color and marker an update has, and which line style a format.
+    """Which color, marker and line style an update has, and what a format is called.
 
     Attributes:
         updates: Updates in their order.
-        formats: Formats in their order, the references left out.
+        formats: Formats in their order, the references last.
         labels: A format's name with its bias and max, by name.
-        references: Reference formats.
     """
 
     updates: tuple[str, ...]
     formats: tuple[str, ...]
     labels: dict[str, str]
-    references: tuple[str, ...]
 
     @classmethod
     def of(cls, tables: Tables) -> "Encoding":
@@ -116,9 +123,8 @@ class Encoding:
         labels = {name: f"bias {bias}, max {number_words(top)}" for name, bias, top in zip(*columns, strict=True)}
         return cls(
             updates=tuple(tables["updates"]["update"]),
-            formats=tuple(formats.loc[~formats["reference"], "format"]),
+            formats=tuple(formats.sort_values("reference", kind="stable")["format"]),
             labels=labels,
-            references=tuple(formats.loc[formats["reference"], "format"]),
         )
 
     def color(self, update: str) -> str:
@@ -129,9 +135,20 @@ class Encoding:
         """Return an update's marker."""
         return UPDATE_MARKERS[self.updates.index(update) % len(UPDATE_MARKERS)]
 
-    def dashes(self, name: str) -> Any:
-        """Return a format's line style."""
-        return FORMAT_DASHES[self.formats.index(name) % len(FORMAT_DASHES)]
+    def dashes(self, update: str) -> Any:
+        """Return an update's line style."""
+        return UPDATE_DASHES[self.updates.index(update) % len(UPDATE_DASHES)]
+
+    def curve(self, update: str, points: int) -> dict[str, Any]:
+        """Return how to draw an update's curve of that many points: color, line style, a marker every few points."""
+        every = max(1, points // MARKS)
+        first = self.updates.index(update) % len(UPDATE_MARKERS) * every // min(len(self.updates), len(UPDATE_MARKERS))
+        return {
+            "color": self.color(update),
+            "linestyle": self.dashes(update),
+            "marker": self.marker(update),
+            "markevery": (first, every),
+        }
 
 
 def study_of(tables: Tables) -> StudyInfo:
@@ -164,21 +181,45 @@ def empty_figure(words: str) -> "Figure":
 
 
 def update_legend(
-    figure: "Figure", encoding: Encoding, updates: Iterable[str], baseline: str | None = None, band: bool = False
+    figure: "Figure",
+    encoding: Encoding,
+    updates: Iterable[str],
+    baseline: str | None = None,
+    *,
+    band: bool = False,
+    curves: bool = True,
 ) -> None:
-    """Put a legend of the updates, and of the baseline where there is one, above the panels."""
+    """Put a legend of the updates, and of the baseline where there is one, above the panels.
+
+    Args:
+        figure: The figure.
+        encoding: What tells updates apart.
+        updates: Those that the figure shows.
+        baseline: The baseline's format, where it is drawn.
+        band: Whether the baseline is drawn with a band.
+        curves: Whether updates are drawn as curves, in their line styles; else as marks with bars.
+    """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
-        Line2D([], [], color=encoding.color(u), marker=encoding.marker(u), markersize=4, label=u)
+        Line2D(
+            [],
+            [],
+            color=encoding.color(u),
+            linestyle=encoding.dashes(u) if curves else "-",
+            marker=encoding.marker(u),
+            markersize=4,
+            label=u,
+        )
         for u in in_order(updates, encoding.updates)
     ]
     if baseline is not None:
         line = Line2D([], [], color=BASELINE_COLOR, linewidth=1.0, label=f"{baseline} baseline")
         handles.append((Patch(facecolor=BAND_COLOR), line) if band else line)
     labels = [h[1].get_label() if isinstance(h, tuple) else h.get_label() for h in handles]
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(handles), 6))
+    length, columns = 3.5 if curves else 2.0, min(len(handles), 6)
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, handlelength=length)
 
 
 def name_row(axes: "Axes", encoding: Encoding, name: str) -> None:
@@ -234,19 +275,28 @@ def draw(spec: FigureSpec, tables: Tables) -> dict[str, bytes]:
             raise ReportError(
                 f"figure {spec.name}", f"it cannot be drawn ({error})", "Make the tables again"
             ) from error
-        files: dict[str, bytes] = {}
-        # No dates and no version strings in the files.
-        for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix[1:], metadata=metadata, facecolor="white")
-            files[suffix] = buffer.getvalue()
-    return files
+    return {suffix: encode(figure, suffix) for suffix in (".svg", ".png")}
+
+
+def encode(figure: "Figure", suffix: str) -> bytes:
+    """Return a figure as a file of that suffix, one of `METADATA`: the same bytes for the same figure."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(RC):
+        figure.savefig(buffer, format=suffix[1:], metadata=METADATA[suffix], facecolor="white")
+    return buffer.getvalue()
 
 
 def save(spec: FigureSpec, tables: Tables, folder: Path) -> None:
     """Write a figure's SVG and PNG to a folder, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     for suffix, data in draw(spec, tables).items():
-        temporary = folder / f".{spec.name}{suffix}.tmp"
-        temporary.write_bytes(data)
-        os.replace(temporary, folder / f"{spec.name}{suffix}")
+        write(folder / f"{spec.name}{suffix}", data)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

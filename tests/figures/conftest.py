@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def loss(run: RunConfig) -> float | None:
     """Return a loss with an optimum at 0.02; E7M0 diverges under nearest at 0.04, and is worse than E4M3."""
     if run.format == "E7M0" and run.storage == "nearest" and run.lr == 0.04 and run.seed == 2:
         return None
-    cost = {"BF16": 0.0, "E4M3": 0.05, "E7M0": 0.25}[run.format]
+    cost = {"BF16": 0.0, "FP16": 0.01, "E4M3": 0.05, "E7M0": 0.25}[run.format]
     help_ = 0.04 * (run.update == "manifold" and run.storage == "nearest") * (1 + 0.1 * run.seed)
     return 2.0 + cost - help_ + 0.01 * run.seed + 0.1 * abs(math.log2(run.lr / 0.02))
 
@@ -27,7 +28,15 @@ def rates(run: RunConfig, tensor: str) -> Rates:
     return Rates(flips=900 - still - 100 * (run.storage == "nearest"), updates=900)
 
 
+GRID: dict[str, Any] = {"storages": ["master"], "layers": ["all"], "seeds": [1, 2, 3]}
+
 STUDIES: dict[str, StudyConfig] = {
+    "reference": make_study(
+        grids=[
+            {**GRID, "formats": ["FP16"], "updates": ["adamw"], "lrs": [0.02, 0.04]},
+            {**GRID, "formats": ["E4M3"], "updates": ["adamw", "manifold"], "lrs": [0.02, 0.04]},
+        ]
+    ),
     "sweep": make_study(lrs=[0.01, 0.02, 0.04]),
     "layers": make_study(layers=["all", "mlp", "lm_head"], storages=["nearest"], lrs=[0.02]),
     "one seed": make_study(seeds=[1], formats=["E4M3"], lrs=[0.02]),

@@ -38,7 +38,7 @@ def test_without_runs_the_figure_says_so(studies: Studies, name: str) -> None:
     assert not figure.axes
 
 
-@pytest.mark.parametrize("study", ["layers", "all diverged"])
+@pytest.mark.parametrize("study", ["layers", "all diverged", "reference"])
 @pytest.mark.parametrize("name", WORDS)
 def test_every_figure_can_be_made_of_every_study(studies: Studies, name: str, study: str) -> None:
     with rc_context(RC):

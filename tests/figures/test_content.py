@@ -110,12 +110,38 @@ def test_lr_sweep_marks_the_chosen_rate_and_divergence(studies: Studies) -> None
     assert "In 0 of 9 cells the best stands at the edge" in lr_sweep.FIGURE.caption(studies("sweep"))
 
 
-def test_updates_keep_color_and_marker_and_formats_their_dashes(studies: Studies) -> None:
+def test_a_reference_format_in_a_grid_is_drawn_like_any_other(studies: Studies) -> None:
+    cell = studies("reference")["bands"].query("format == 'FP16' and metric == 'val_loss'")
+    figure = make(loss_curves.FIGURE, studies, "reference")
+    assert lines(figure, 1, ADAMW)[-1] == (cell["step"].tolist(), pytest.approx(cell["mean"].tolist()))
+    assert [text.get_text() for text in figure.axes[1].texts][:2] == ["FP16", "bias 15\nmax 65504"]
+    rates = studies("reference")["cells"].query("format == 'FP16'")
+    drawn = lines(make(lr_sweep.FIGURE, studies, "reference"), 1, ADAMW)
+    assert (rates["lr"].tolist(), pytest.approx(rates["mean"].tolist())) in drawn
+
+
+@pytest.mark.parametrize("spec", [loss_curves.FIGURE, stall_and_flips.FIGURE], ids=lambda spec: spec.name)
+def test_without_color_curves_differ_by_line_style_and_marks(studies: Studies, spec: FigureSpec) -> None:
+    figure = make(spec, studies, "sweep")
+    for axes in figure.axes:
+        curves = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+        assert [(line.get_marker(), line.get_linestyle()) for line in curves] == [("o", "-"), ("s", "--")]
+    handles = figure.legends[0].get_lines()[:2]
+    assert [(line.get_marker(), line.get_linestyle()) for line in handles] == [("o", "-"), ("s", "--")]
+
+
+def test_marks_of_two_updates_stand_on_different_points(studies: Studies) -> None:
+    encoding = Encoding.of(studies("sweep"))
+    assert [encoding.curve(update, 60)["markevery"] for update in encoding.updates] == [(0, 10), (5, 10)]
+    assert [encoding.curve(update, 3)["markevery"] for update in encoding.updates] == [(0, 1), (0, 1)]
+
+
+def test_updates_keep_color_marker_and_line_style(studies: Studies) -> None:
     encoding = Encoding.of(studies("sweep"))
     assert (encoding.color("adamw"), encoding.marker("adamw")) == (ADAMW, "o")
     assert (encoding.color("manifold"), encoding.marker("manifold")) == (MANIFOLD, "s")
-    assert encoding.dashes("E4M3") != encoding.dashes("E7M0")
-    assert encoding.references == ("BF16",)
+    assert encoding.dashes("adamw") != encoding.dashes("manifold")
+    assert encoding.formats == ("E4M3", "E7M0", "BF16")
 
 
 def test_words() -> None:

@@ -123,8 +123,10 @@ def test_index_stands_alone(source_of: SourceOf) -> None:
     assert len(images) == len(FIGURES)
     assert all(str(image["src"]).startswith("data:image/svg+xml;base64,") and image["alt"] for image in images)
     assert not [tag for tag, attrs in page.tags if tag in ("link", "iframe") or (tag == "script" and "src" in attrs)]
-    links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
-    assert links == set(MARKDOWN)
+    links = [str(attrs["href"]) for tag, attrs in page.tags if tag == "a"]
+    ids = [f"#{attrs['id']}" for _, attrs in page.tags if "id" in attrs]
+    assert len(links) == len(MARKDOWN) + 3 and set(links) <= set(ids) and len(ids) == len(set(ids))
+    assert all(sum(words.strip() == name for words in page.words) == 1 for name in MARKDOWN)
     assert page.rows() > 20
 
 

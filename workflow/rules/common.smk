@@ -23,7 +23,7 @@ REVISIONS = {
     "diagnose": 1,
     "tabulate": 2,
     "analyse": 2,
-    "plot": 1,
+    "plot": 2,
     "report": 2,
 }
 

@@ -7,11 +7,15 @@ rule plot:
         tables=expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
         statistics=expand("<results>/statistics/{table}.parquet", table=STATISTICS),
     output:
-        report(
-            expand("<reports>/figures/{figure}.svg", figure=FIGURES),
-            caption="../report/figure.rst",
-            category="Figures",
-        ),
+        [
+            report(
+                f"<reports>/figures/{name}.svg",
+                caption="../report/figure.rst",
+                category="Figures",
+                labels={"figure": figure.title},
+            )
+            for name, figure in FIGURES.items()
+        ],
         expand("<reports>/figures/{figure}.png", figure=FIGURES),
     log:
         "<logs>/plot.log",
