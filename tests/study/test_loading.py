@@ -97,7 +97,11 @@ REFUSED: dict[str, tuple[str, object, str]] = {
         "study: '../../evil' is given. Allowed: use letters, digits, . _ and -",
     ),
     "a dot for a name": ("corpus.name", "..", "corpus.name: '..' is given. Allowed: use letters, digits"),
-    "a folder of the main study": ("study", "runs", "study: 'runs' is a folder or report of the main study; choose another name"),
+    "a folder of the main study": (
+        "study",
+        "runs",
+        "study: 'runs' is a folder or report of the main study; choose another name",
+    ),
     "heads that do not divide": ("model.n_head", 3, "model: n_embd 8 is not a multiple of n_head 3"),
     "a misspelled key that is missing": (
         "grids.0",

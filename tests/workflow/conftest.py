@@ -114,10 +114,11 @@ class Project:
         return words, text
 
     def edit(self, file: str, old: str, new: str) -> None:
-        """Replace a text that stands once in a file of the workflow."""
+        """Replace what a pattern matches, once, in a file of the workflow."""
         path = self.folder / file
-        assert path.read_text().count(old) == 1
-        path.write_text(path.read_text().replace(old, new))
+        text, count = re.subn(old, new, path.read_text())
+        assert count == 1
+        path.write_text(text)
 
 
 def copy_workflow(folder: Path) -> Project:

@@ -37,7 +37,7 @@ def test_another_title_trains_nothing(finished: Project) -> None:
 
 
 def test_a_changed_figure_trains_nothing(finished: Project) -> None:
-    finished.edit("workflow/rules/common.smk", '"plot": 1', '"plot": 2')
+    finished.edit("workflow/rules/common.smk", r'"plot": (\d+)', r'"plot": 1\1')
     assert finished.planned(finished.overlay()) == {"plot": 1, "report": 5, "all": 1}
 
 
