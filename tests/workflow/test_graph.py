@@ -36,6 +36,18 @@ def test_another_title_trains_nothing(finished: Project) -> None:
     assert finished.planned(finished.overlay(title="Another")) == AFTER_RUNS
 
 
+def test_runs_of_an_earlier_config_are_taken_in_without_training(finished: Project) -> None:
+    grid = {**TINY["grids"][0], "updates": ["adamw"]}
+    left = finished.overlay(grids=[grid], include_runs=["results/tiny/runs/*"])
+    assert finished.planned(left) == AFTER_RUNS
+
+
+def test_a_glob_that_names_no_run_stops_before_any_job(finished: Project) -> None:
+    done = finished.snakemake("-n", "--configfile", finished.overlay(include_runs=["elsewhere/*"]))
+    assert done.returncode != 0
+    assert "altgrad: error: include_runs: elsewhere/*: it matches no folder of a finished run" in done.stderr
+
+
 def test_a_changed_figure_trains_nothing(finished: Project) -> None:
     finished.edit("workflow/rules/common.smk", r'"plot": (\d+)', r'"plot": 1\1')
     assert finished.planned(finished.overlay()) == {"plot": 1, "report": 5, "all": 1}

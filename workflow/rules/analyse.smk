@@ -7,7 +7,7 @@ rule tabulate:
         runs=expand("<results>/runs/{run}/{file}", run=RUNS, file=RUN_FILES),
         diagnostics=expand("<results>/diagnostics/{run}.parquet", run=RUNS),
         corpus="<corpus>/meta.json",
-        included=included_summaries(),
+        included=INCLUDED,
     output:
         expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
     log:

@@ -97,5 +97,10 @@ pathvars:
     corpus=f"{RESULTS}/corpus/{STUDY.corpus.name}",
 
 
+# Runs of an earlier config may lie among the study's own. Where they are included they are files, which no rule makes.
+INCLUDED = included_summaries()
+NOT_INCLUDED = f"(?!(?:{one_of(Path(summary).parent.name for summary in INCLUDED)})[/.])"
+
+
 wildcard_constraints:
-    run=ID_PATTERN.strip("^$"),
+    run=f"{NOT_INCLUDED}{ID_PATTERN.strip('^$')}",
