@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from altgrad.numerics.codec import decode, encode, from_rung, to_rung
     from altgrad.numerics.format import FloatFormat
     from altgrad.numerics.geometry import from_rung_position, rung_position, stiffness, ulp
-    from altgrad.numerics.rounding import fake_quantize, quantize
+    from altgrad.numerics.rounding import fake_quantize, quantize, quantize_and_count
 
 __all__ = [
     "FloatFormat",
@@ -44,6 +44,7 @@ __all__ = [
     "numerics",
     "optim",
     "quantize",
+    "quantize_and_count",
     "quantize_model",
     "register",
     "rung_position",
@@ -70,7 +71,7 @@ _HOMES = {
     "altgrad.numerics.codec": ("decode", "encode", "from_rung", "to_rung"),
     "altgrad.numerics.format": ("FloatFormat",),
     "altgrad.numerics.geometry": ("from_rung_position", "rung_position", "stiffness", "ulp"),
-    "altgrad.numerics.rounding": ("fake_quantize", "quantize"),
+    "altgrad.numerics.rounding": ("fake_quantize", "quantize", "quantize_and_count"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

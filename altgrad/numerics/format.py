@@ -15,8 +15,9 @@ from altgrad.errors import FormatError
 # What torch's own cast rounds: dtype name -> (exponent bits, mantissa bits).
 _TORCH_LAYOUTS = {"bfloat16": (8, 7), "float16": (5, 10)}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-# Float32 does the arithmetic: its smallest normal exponent, its largest exponent and its mantissa bits.
-_F32_EMIN, _F32_EMAX, _F32_MANTISSA = -126, 127, 23
+# Float32 does the arithmetic: the exponent of its second normal binade, so that half of a smallest value is normal too
+# and a division by a scale loses nothing there; its largest exponent; its mantissa bits.
+_F32_LOWEST, _F32_EMAX, _F32_MANTISSA = -125, 127, 23
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ class FloatFormat:
         # Rounding adds 1.5 * 2^(23 - M) times the binade of the first magnitude beyond max.
         beyond = math.frexp(self.value_of_magnitude(self.num_rungs + 1))[1] - 1
         highest = max(beyond, self.emin) + _F32_MANTISSA - self.mantissa_bits
-        if lowest < _F32_EMIN or highest > _F32_EMAX:
+        if lowest < _F32_LOWEST or highest > _F32_EMAX:
             low = self.bias - (_F32_EMAX - highest)
-            high = self.bias + (lowest - _F32_EMIN)
+            high = self.bias + (lowest - _F32_LOWEST)
             raise FormatError(
                 self.name,
                 f"bias={self.bias} puts its values outside the range of float32 arithmetic",

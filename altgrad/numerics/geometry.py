@@ -10,7 +10,7 @@ from torch import Tensor
 from altgrad.errors import FormatError
 from altgrad.numerics.catalog import resolve
 from altgrad.numerics.format import FloatFormat
-from altgrad.numerics.kernel import constants, from_position, position, spacing
+from altgrad.numerics.kernel import from_position, numbers, position, spacing
 from altgrad.numerics.units import Scale, arithmetic_dtype, scale_tensor, to_units
 
 
@@ -37,7 +37,7 @@ def ulp(x: Tensor, fmt: FloatFormat | str, scale: Scale = None) -> Tensor:
     """
     with torch.no_grad():
         y, unit = to_units(x, scale)
-        gap = spacing(y, constants(resolve(fmt), y.dtype, y.device))
+        gap = spacing(y, numbers(resolve(fmt), y.dtype))
         return gap if unit is None else gap.mul_(unit)
 
 
@@ -95,7 +95,7 @@ def rung_position(x: Tensor, fmt: FloatFormat | str, scale: Scale = None) -> Ten
     fmt = with_rungs(fmt)
     with torch.no_grad():
         y, _ = to_units(x, scale)
-        return position(y, constants(fmt, y.dtype, y.device))
+        return position(y, numbers(fmt, y.dtype))
 
 
 def from_rung_position(pos: Tensor, fmt: FloatFormat | str, scale: Scale = None) -> Tensor:
@@ -120,7 +120,7 @@ def from_rung_position(pos: Tensor, fmt: FloatFormat | str, scale: Scale = None)
     fmt = with_rungs(fmt)
     with torch.no_grad():
         place, _ = to_units(pos, None)
-        value = from_position(place, constants(fmt, place.dtype, place.device))
+        value = from_position(place, numbers(fmt, place.dtype))
         if scale is not None:
             value.mul_(scale_tensor(scale, pos, arithmetic_dtype(pos.dtype)))
         return value

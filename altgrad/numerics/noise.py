@@ -31,17 +31,22 @@ def draw_key(generator: torch.Generator, device: torch.device) -> Tensor:
     return key.to(device=device, dtype=torch.int32, non_blocking=True)
 
 
-def hash_indices(shape: torch.Size, key: Tensor) -> Tensor:
+def hash_indices(shape: torch.Size, key: Tensor, start: int | Tensor = 0) -> Tensor:
     """Hash each element's index with a key.
 
     Args:
-        shape: Shape of the result, of less than 2^31 elements; an element's index is its place in row-major order.
+        shape: Shape of the result; an element's index is `start` and its place in row-major order, below 2^31.
         key: int32 tensor of shape (2,).
+        start: Index of the first element, for parts of a larger whole; compiled code takes it as an int32 tensor.
 
     Returns:
         int32 tensor of that shape, uniform over all 32 bits.
     """
-    index = torch.arange(math.prod(shape), dtype=torch.int32, device=key.device)
+    count = math.prod(shape)
+    if isinstance(start, Tensor):
+        index = torch.arange(count, dtype=torch.int32, device=key.device).add_(start)
+    else:
+        index = torch.arange(start, start + count, dtype=torch.int32, device=key.device)
     # int32 products wrap modulo 2^32; `>>` copies the sign, so the mask makes the shift a logical one.
     h = index.bitwise_xor_(key[0])
     h.bitwise_xor_((h >> 16).bitwise_and_(0xFFFF)).mul_(_FIRST)
@@ -50,7 +55,7 @@ def hash_indices(shape: torch.Size, key: Tensor) -> Tensor:
     return h.view(shape)
 
 
-def thresholds(shape: torch.Size, key: Tensor, dtype: torch.dtype) -> Tensor:
+def thresholds(shape: torch.Size, key: Tensor, dtype: torch.dtype, start: int | Tensor = 0) -> Tensor:
     """Return a uniform threshold for each element, on the lattice of odd multiples of 2^-17.
 
     The lattice is centered in (0, 1): it holds neither 0, so that a value on the grid never moves, nor 1.
@@ -59,9 +64,10 @@ def thresholds(shape: torch.Size, key: Tensor, dtype: torch.dtype) -> Tensor:
         shape: Shape of the result.
         key: int32 tensor of shape (2,), from `draw_key`.
         dtype: Float dtype of the result.
+        start: As in `hash_indices`.
 
     Returns:
         Tensor of that shape with values ``(2 r + 1) * 2^-17``, ``r`` uniform in 0 .. 65535.
     """
-    r = (hash_indices(shape, key) >> 16).bitwise_and_(0xFFFF)
+    r = (hash_indices(shape, key, start) >> 16).bitwise_and_(0xFFFF)
     return r.to(dtype).mul_(2.0**-16).add_(2.0**-17)

@@ -1,4 +1,4 @@
-"""Rounding to a format: quantize, and quantize with a straight-through gradient.
+"""Rounding to a format: quantize, quantize and count, and quantize with a straight-through gradient.
 
 Where other tools differ from the rules here:
 
@@ -15,14 +15,17 @@ import torch
 from torch import Tensor
 
 from altgrad.errors import FormatError
+from altgrad.numerics import elementwise
 from altgrad.numerics.catalog import resolve
 from altgrad.numerics.format import FloatFormat
-from altgrad.numerics.kernel import constants, round_nearest_, round_stochastic_
-from altgrad.numerics.noise import draw_key, thresholds
-from altgrad.numerics.units import Scale, to_units
+from altgrad.numerics.noise import draw_key
+from altgrad.numerics.units import Scale, check_values, to_units, unit_tensor
 
 Rounding = Literal["nearest", "stochastic"]
 Ste = Literal["identity", "clipped"]
+
+QUANTIZE_COUNTERS = ("flips", "overflow", "underflow")
+"""What `quantize_and_count` counts, in the order of its places."""
 
 
 def quantize(
@@ -32,6 +35,9 @@ def quantize(
     rounding: Rounding = "nearest",
     saturate: bool = True,
     generator: torch.Generator | None = None,
+    *,
+    out: Tensor | None = None,
+    compiled: bool = False,
 ) -> Tensor:
     """Round every element to the nearest or a neighboring value of a format: ``scale * round(x / scale)``.
 
@@ -50,12 +56,15 @@ def quantize(
         saturate: True holds magnitudes beyond max, and Inf, to max. False turns what rounds beyond max into Inf
             where the format has it, else NaN.
         generator: Draws the one key of a stochastic call; required there.
+        out: Receives the result: of `x`'s shape, dtype and device. It may be `x` itself.
+        compiled: Make one pass with a kernel of torch.compile, at the speed of memory, in place of some eager ones.
+            The first such call in a process compiles (seconds); all formats and shapes share it. The bits are the same.
 
     Returns:
-        Tensor of `x`'s shape and dtype, outside the autograd graph; `fake_quantize` passes gradients.
+        `out`, or a new tensor of `x`'s shape and dtype, outside the autograd graph; `fake_quantize` passes gradients.
 
     Raises:
-        FormatError: If `x` is not a float tensor, or the scale or rounding cannot be used.
+        FormatError: If `x` is not a float tensor, or the scale, rounding or `out` cannot be used.
         UnknownFormatError: If no format has that name.
 
     Example:
@@ -64,18 +73,62 @@ def quantize(
     """
     fmt = resolve(fmt)
     _check_rounding(fmt, rounding, generator)
+    check_values(x, out)
     with torch.no_grad():
-        y, unit = to_units(x, scale)
-        if unit is None and y.dtype == x.dtype:
-            y = y.clone()  # The arithmetic overwrites its input, which is still the caller's.
-        if fmt.is_reference:
-            # As torch's cast does, by way of float32. The cast itself will not do: Inductor removes a cast to a
-            # narrow dtype and back. Float64 holds the rounding's constants, which leave float32's range here.
-            y = y.to(torch.float32).to(torch.float64)
-        rounded = _round_(y, x, fmt, rounding, saturate, generator)
-        if unit is not None:
-            rounded = rounded.mul_(unit)
-        return rounded.to(x.dtype)
+        unit = unit_tensor(x, scale)
+        key = None if generator is None or rounding == "nearest" else draw_key(generator, x.device)
+        if torch.compiler.is_compiling():
+            rounded = elementwise.rounded(x, fmt, unit, key, saturate)
+            return rounded if out is None else out.copy_(rounded)
+        out = torch.empty_like(x) if out is None else out
+        elementwise.round_into(out, x, fmt, unit, key, saturate, compiled)
+        return out
+
+
+def quantize_and_count(
+    x: Tensor,
+    fmt: FloatFormat | str,
+    scale: Scale = None,
+    rounding: Rounding = "nearest",
+    generator: torch.Generator | None = None,
+    *,
+    previous: Tensor | None = None,
+    out: Tensor | None = None,
+    compiled: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Quantize with saturation, and count exactly what happened.
+
+    Args:
+        x: As in `quantize`.
+        fmt: As in `quantize`.
+        scale: As in `quantize`.
+        rounding: As in `quantize`.
+        generator: As in `quantize`.
+        previous: The result of an earlier call, for the flips; None counts none. It must not share memory with `out`.
+        out: As in `quantize`.
+        compiled: As in `quantize`.
+
+    Returns:
+        The rounded values, and an int64 tensor of shape (3,) on `x`'s device in the order of `QUANTIZE_COUNTERS`:
+        elements that differ from `previous` (NaN differs from everything), elements with ``|x| > scale * max``, and
+        nonzero elements that became 0.
+
+    Raises:
+        FormatError: As in `quantize`.
+        UnknownFormatError: If no format has that name.
+
+    Example:
+        >>> quantize_and_count(torch.tensor([0.3, 0.01, 100.0]), "E2M1", previous=torch.tensor([0.5, 0.5, 6.0]))
+        (tensor([0.5000, 0.0000, 6.0000]), tensor([1, 1, 1]))
+    """
+    fmt = resolve(fmt)
+    _check_rounding(fmt, rounding, generator)
+    check_values(x, out)
+    check_values(x, previous)
+    with torch.no_grad():
+        key = None if generator is None or rounding == "nearest" else draw_key(generator, x.device)
+        out = torch.empty_like(x) if out is None else out
+        return out, elementwise.round_and_count(out, x, previous, fmt, unit_tensor(x, scale), key, compiled)
 
 
 def _check_rounding(fmt: FloatFormat, rounding: str, generator: torch.Generator | None) -> None:
@@ -95,27 +148,6 @@ def _check_rounding(fmt: FloatFormat, rounding: str, generator: torch.Generator 
         )
 
 
-def _round_(
-    y: Tensor, sign: Tensor, fmt: FloatFormat, rounding: str, saturate: bool, generator: torch.Generator | None
-) -> Tensor:
-    """Round values in units of the format to its grid, overwriting them; `sign` has their signs."""
-    c = constants(fmt, y.dtype, y.device)
-    # Clamp first: rounding would turn 3e38 into Inf - Inf. (Two one-sided clamps are six times faster than a
-    # two-sided one with tensor bounds.)
-    y.clamp_(max=c.highest if saturate else c.beyond).clamp_(min=c.lowest if saturate else c.below)
-    if rounding == "stochastic":
-        assert generator is not None
-        random = thresholds(y.shape, draw_key(generator, y.device), y.dtype)
-        rounded = round_stochastic_(y, sign, random, c)
-    else:
-        rounded = round_nearest_(y, sign, c)
-    if not saturate:
-        # beyond * Inf is Inf of the same sign, and beyond * NaN is NaN.
-        rounded = torch.where(rounded.abs() > c.highest, rounded * c.overflow, rounded)
-    # Adding zero turns -0 into +0 and changes nothing else.
-    return rounded if fmt.has_negative_zero else rounded.add_(0.0)
-
-
 class _StraightThrough(torch.autograd.Function):
     """Quantize forward; backward the identity, or the identity where the forward did not saturate."""
 
@@ -131,8 +163,7 @@ class _StraightThrough(torch.autograd.Function):
     ) -> Tensor:
         """Quantize; for the clipped rule, remember where the magnitude was beyond max."""
         if clipped:
-            y, _ = to_units(x, scale)
-            ctx.save_for_backward(y.abs() > constants(fmt, y.dtype, y.device).highest)
+            ctx.save_for_backward(to_units(x, scale)[0].abs() > fmt.max)
         return quantize(x, fmt, scale, rounding, True, generator)
 
     @staticmethod

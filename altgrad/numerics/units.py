@@ -18,6 +18,32 @@ def arithmetic_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def check_values(x: Tensor, out: Tensor | None = None) -> None:
+    """Refuse what cannot be rounded, or cannot receive the result.
+
+    Raises:
+        FormatError: If `x` is not a float tensor, or `out` differs from it in shape, dtype or device.
+    """
+    if not x.is_floating_point():
+        raise FormatError("x", f"a tensor of {x.dtype} cannot be rounded", "Give a tensor of a float dtype")
+    if out is not None and (out.shape != x.shape or out.dtype != x.dtype or out.device != x.device):
+        raise FormatError(
+            "out",
+            f"it is {tuple(out.shape)} of {out.dtype} on {out.device}, the values are {tuple(x.shape)} of {x.dtype}"
+            f" on {x.device}",
+            "Give a tensor like the values",
+        )
+
+
+def unit_tensor(x: Tensor, scale: Scale) -> Tensor | None:
+    """Return a scale as a tensor in the arithmetic's dtype for `x`, or None for 1.
+
+    Raises:
+        FormatError: If the scale cannot be used.
+    """
+    return None if scale is None else scale_tensor(scale, x, arithmetic_dtype(x.dtype))
+
+
 def to_units(x: Tensor, scale: Scale) -> tuple[Tensor, Tensor | None]:
     """Divide real values by their scale.
 
@@ -35,13 +61,10 @@ def to_units(x: Tensor, scale: Scale) -> tuple[Tensor, Tensor | None]:
     Raises:
         FormatError: If `x` is not a float tensor or the scale cannot be used.
     """
-    if not x.is_floating_point():
-        raise FormatError("x", f"a tensor of {x.dtype} cannot be rounded", "Give a tensor of a float dtype")
-    dtype = arithmetic_dtype(x.dtype)
-    if scale is None:
-        return x.to(dtype), None
-    unit = scale_tensor(scale, x, dtype)
-    return x.to(dtype) / unit, unit
+    check_values(x)
+    unit = unit_tensor(x, scale)
+    y = x.to(arithmetic_dtype(x.dtype))
+    return (y, None) if unit is None else (y / unit, unit)
 
 
 def scale_tensor(scale: float | Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:

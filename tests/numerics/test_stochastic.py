@@ -9,7 +9,7 @@ import torch
 
 from altgrad.numerics.catalog import formats
 from altgrad.numerics.geometry import ulp
-from altgrad.numerics.kernel import constants, round_stochastic_
+from altgrad.numerics.kernel import numbers, round_stochastic
 from altgrad.numerics.noise import draw_key, hash_indices, thresholds
 from altgrad.numerics.rounding import quantize
 from tests.numerics.inputs import hard_values
@@ -70,14 +70,14 @@ def test_probabilities_are_the_distance_to_two_to_the_minus_17(name: str) -> Non
     # Every threshold once: the share of those that round up is the probability, exactly.
     grid, spec = GRIDS[name], SPECS[name]
     generator = np.random.default_rng(7)
-    c = constants(formats[name], torch.float64, CPU)
+    c = numbers(formats[name], torch.float64)
     for code in sorted({0, 1, spec.rungs // 2, spec.rungs - 1}):
         low, high = grid.magnitudes[code], grid.magnitudes[code + 1]
         for share in (Fraction(1, 2), Fraction(1, 3 * 2**16), Fraction(float(generator.random()))):
             value = float(low + share * (high - low))
             exact = (Fraction(value) - low) / (high - low)
             y = torch.full((65536,), value, dtype=torch.float64)
-            out = round_stochastic_(y, y.clone(), EVERY_THRESHOLD, c)
+            out = round_stochastic(y, y, EVERY_THRESHOLD.clone(), c)
             ups = int((out == float(high)).sum())
             assert ups + int((out == float(low)).sum()) == 65536
             assert abs(Fraction(ups, 65536) - exact) <= Fraction(1, 2**17)
@@ -91,11 +91,11 @@ def test_a_value_on_the_grid_never_moves(name: str) -> None:
     for scale in (1.0, 2.0**-7, 2.0**-40):
         assert_same(_round(on_grid * scale, name, seed=1, scale=scale).numpy(), (on_grid * scale).numpy())
     # With every threshold there is, at both ends of the lattice.
-    c = constants(formats[name], torch.float32, CPU)
+    c = numbers(formats[name], torch.float32)
     extremes = EVERY_THRESHOLD[[0, 1, -2, -1]].float()
     for value in grid[:: 1 if len(grid) < 20 else 9]:
         y = torch.full((4,), float(value))
-        assert (round_stochastic_(y, y.clone(), extremes, c) == value).all()
+        assert (round_stochastic(y, y, extremes.clone(), c) == value).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
