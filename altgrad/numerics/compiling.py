@@ -11,9 +11,14 @@ from types import FunctionType
 from typing import Any
 
 import torch
+from torch.utils.dlpack import from_dlpack
 
 TILE = 1 << 18
 """Elements of a tile in eager mode: a pass over it stays within the caches of most processors (1 MiB of float32)."""
+
+SMALLEST = 32
+"""Sizes from which tensors go to kernels. Below it is not worth it, and the compiler could take a size for that of a
+small tensor of constants, or for 0 or 1, and compile a version for it."""
 
 _KERNELS: "weakref.WeakSet[Kernel]" = weakref.WeakSet()
 
@@ -44,7 +49,7 @@ class Kernel:
         if self._compiled is None:
             self._compiled = self._compile()
         with torch.no_grad():
-            return self._compiled(*arguments)
+            return self._compiled(*_plain(arguments))
 
     def _compile(self) -> Callable[..., Any]:
         function, fixed = self._function, self._fixed
@@ -66,6 +71,28 @@ class Kernel:
         return len(_debug_get_cache_entry_list(self._body.__code__))
 
 
+def _plain(argument: Any) -> Any:
+    """Return arguments with tensors that are views as tensors of their own on the same memory.
+
+    A view's offset and the shape of what it is a view of would be part of what Dynamo compiles for.
+    """
+    if isinstance(argument, torch.Tensor):
+        if argument._base is None and not argument.storage_offset():
+            return argument
+        return from_dlpack(argument.detach())
+    if isinstance(argument, tuple):
+        parts = [_plain(part) for part in argument]
+        return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
+    return argument
+
+
 def compiled_variants() -> dict[str, int]:
-    """Return the number of compiled versions of every kernel that this process has compiled, by the kernel's name."""
-    return {kernel.name: kernel.variants() for kernel in sorted(_KERNELS, key=lambda k: k.name) if kernel.variants()}
+    """Return the number of compiled versions of every kernel that this process has compiled, by name.
+
+    Kernels of one name (for other dtypes, or with other parts absent) show the largest of their numbers.
+    """
+    found: dict[str, int] = {}
+    for kernel in sorted(_KERNELS, key=lambda kernel: kernel.name):
+        if kernel.variants():
+            found[kernel.name] = max(kernel.variants(), found.get(kernel.name, 0))
+    return found

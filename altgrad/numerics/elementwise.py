@@ -1,7 +1,7 @@
 """How rounding runs over whole tensors: traced within a compiled model, eagerly in tiles, or as a kernel of its own.
 
-The tensors of a call are flat, or matrices where each row has a unit (scale) of its own. Sizes of 0 and 1 would make
-the compiler a version of their own, and a matrix with as many rows as columns would tie the two: they run eagerly.
+The tensors of a call are flat, or matrices where each row has a unit (scale) of its own. A matrix with as many rows as
+columns would have the compiler tie the two: it runs eagerly.
 """
 
 import functools
@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from altgrad.numerics.compiling import TILE, Kernel
+from altgrad.numerics.compiling import SMALLEST, TILE, Kernel
 from altgrad.numerics.format import FloatFormat
-from altgrad.numerics.kernel import WORDS, Constants, numbers, round_nearest, round_stochastic, tensors
+from altgrad.numerics.kernel import WORDS, Constants, Packed, numbers, round_nearest, round_stochastic, tensors
 from altgrad.numerics.noise import thresholds
 from altgrad.numerics.units import arithmetic_dtype
 
@@ -118,7 +118,7 @@ def _flat(x: Tensor, out: Tensor, unit: Tensor | None) -> tuple[Tensor, Tensor, 
 
 def _compiles(source: Tensor) -> bool:
     """Return whether a shape shares the one compiled version of a kernel."""
-    return min(source.shape) > 1 and (source.ndim == 1 or source.shape[0] != source.shape[1])
+    return min(source.shape) >= SMALLEST and (source.ndim == 1 or source.shape[0] != source.shape[1])
 
 
 def _units(x: Tensor, unit: Tensor | None, reference: bool, out: Tensor | None = None) -> Tensor:
@@ -205,7 +205,7 @@ class _Family:
         self._kernels: dict[tuple[object, ...], Kernel] = {}
 
     def compiled(
-        self, out: Tensor, x: Tensor, unit: Tensor | None, key: Tensor | None, c: Constants, *more: Tensor | None
+        self, out: Tensor, x: Tensor, unit: Tensor | None, key: Tensor | None, c: Packed, *more: Tensor | None
     ) -> Any:
         """Call the kernel that fits."""
         kind = "" if unit is None else "_scaled" if not unit.ndim else "_rows" if unit.ndim == 2 else "_each"
@@ -228,9 +228,9 @@ def _family(name: str, reference: bool) -> _Family:
 
 
 def _write_rounded(
-    out: Tensor, x: Tensor, unit: Tensor | None, key: Tensor | None, c: Constants, *, reference: bool
+    out: Tensor, x: Tensor, unit: Tensor | None, key: Tensor | None, c: Packed, *, reference: bool
 ) -> None:
-    out.copy_(_round(x, unit, key, 0, c, reference))
+    out.copy_(_round(x, unit, key, 0, c.unpack(), reference))
 
 
 def _write_and_count(
@@ -238,13 +238,13 @@ def _write_and_count(
     x: Tensor,
     unit: Tensor | None,
     key: Tensor | None,
-    c: Constants,
+    c: Packed,
     before: Tensor | None,
     *,
     reference: bool,
 ) -> Tensor:
-    result = _round(x, unit, key, 0, c, reference)
-    overflow = (_units(x, unit, reference).abs() > c.highest).sum(dtype=torch.int32)
+    result = _round(x, unit, key, 0, c.unpack(), reference)
+    overflow = (_units(x, unit, reference).abs() > c.unpack().highest).sum(dtype=torch.int32)
     underflow = ((result == 0) & (x != 0)).sum(dtype=torch.int32)
     flips = torch.zeros_like(overflow) if before is None else (result != before).sum(dtype=torch.int32)
     out.copy_(result)

@@ -79,8 +79,30 @@ class Constants(NamedTuple):
     overflow: Number | None
 
 
+class Packed(NamedTuple):
+    """Constants as two tensors, which is what kernels take.
+
+    Attributes:
+        floats: The real ones, in the arithmetic's dtype.
+        integers: The whole ones, in its integer type.
+    """
+
+    floats: Tensor
+    integers: Tensor
+
+    def unpack(self) -> Constants:
+        """Return the constants as 0-dim tensors."""
+        real = dict(zip(_REALS, self.floats.unbind(), strict=False))  # all but overflow, where results are held to max
+        whole = dict(zip(_WHOLES, self.integers.unbind(), strict=True))
+        overflow = real.pop("overflow", None)
+        return Constants(**real, **whole, overflow=overflow)
+
+
+_REALS = ("limit", "highest", "magic", "step", "last", "zero", "overflow")
+_WHOLES = ("anchor", "parity", "first_bits", "last_bits", "step_bits", "shift")
+
 _NUMBERS: dict[tuple[FloatFormat, torch.dtype, bool], Constants] = {}
-_TENSORS: dict[tuple[FloatFormat, torch.dtype, bool, torch.device], Constants] = {}
+_TENSORS: dict[tuple[FloatFormat, torch.dtype, bool, torch.device], Packed] = {}
 
 
 def numbers(fmt: FloatFormat, dtype: torch.dtype, saturate: bool = True) -> Constants:
@@ -97,8 +119,8 @@ def numbers(fmt: FloatFormat, dtype: torch.dtype, saturate: bool = True) -> Cons
     return _NUMBERS[key]
 
 
-def tensors(fmt: FloatFormat, dtype: torch.dtype, device: torch.device, saturate: bool = True) -> Constants:
-    """Return a format's constants as 0-dim tensors, for kernels; treat them as read-only.
+def tensors(fmt: FloatFormat, dtype: torch.dtype, device: torch.device, saturate: bool = True) -> Packed:
+    """Return a format's constants as tensors, for kernels; treat them as read-only.
 
     Args:
         fmt: The format.
@@ -108,14 +130,13 @@ def tensors(fmt: FloatFormat, dtype: torch.dtype, device: torch.device, saturate
     """
     key = (fmt, dtype, saturate, device)
     if key not in _TENSORS:
+        c = numbers(fmt, dtype, saturate)._asdict()
         # A tensor made in inference mode could not take part in autograd afterwards.
         with torch.inference_mode(False):
-            _TENSORS[key] = Constants._make(
-                value
-                if value is None
-                else torch.tensor(value, dtype=WORDS[dtype].integer if isinstance(value, int) else dtype, device=device)
-                for value in numbers(fmt, dtype, saturate)
-            )
+            reals = [c[name] for name in _REALS if c[name] is not None]
+            floats = torch.tensor(reals, dtype=dtype, device=device)
+            integers = torch.tensor([c[name] for name in _WHOLES], dtype=WORDS[dtype].integer, device=device)
+        _TENSORS[key] = Packed(floats, integers)
     return _TENSORS[key]
 
 

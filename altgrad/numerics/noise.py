@@ -36,7 +36,7 @@ def hash_indices(shape: torch.Size, key: Tensor, start: int | Tensor = 0) -> Ten
 
     Args:
         shape: Shape of the result; an element's index is `start` and its place in row-major order, below 2^31.
-        key: int32 tensor of shape (2,).
+        key: int32 tensor of shape (2,), from `draw_key`.
         start: Index of the first element, for parts of a larger whole; compiled code takes it as an int32 tensor.
 
     Returns:

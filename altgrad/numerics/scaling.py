@@ -120,6 +120,7 @@ class Scaler(nn.Module):
         _check_settings(mode, history, per_row, rows)
         _checked_target(self.fmt, amax_target)
         self.mode: ScalingMode = "none" if self.fmt.is_reference else mode
+        self.history = history
         self.per_row = per_row
         self.power_of_two = power_of_two
         self.amax_target = amax_target
@@ -166,7 +167,7 @@ class Scaler(nn.Module):
         amax = self.amax_of(x)
         if self.mode == "delayed":
             self.amax_history.fill_(_EMPTY)
-            self._remember(amax)
+            self.amax_history[0] = _finite_or_empty(amax).view_as(self.amax_history[0])
         self._set_scale(amax)
 
     @torch.no_grad()
@@ -185,12 +186,29 @@ class Scaler(nn.Module):
         if self.mode == "delayed":
             earlier = self.amax_history.amax(0).view_as(self.scale)
             source = torch.where(earlier < 0.0, amax, earlier)
-            self._remember(amax)
         self._set_scale(source)
+        self.remember(amax)
 
-    def _remember(self, amax: Tensor) -> None:
-        """Push an amax in front of the history; one that is not finite counts as empty."""
-        entry = torch.where(amax.isfinite(), amax, _EMPTY).view_as(self.amax_history[0])
+    @torch.no_grad()
+    def advance_ahead(self) -> None:
+        """Advance to the scale that earlier steps decide, before this step's amax is known; then `remember` that.
+
+        Delayed mode alone can, and an empty history leaves the scale where it is. In eval mode nothing moves.
+        """
+        if self.training and self.mode == "delayed":
+            earlier = self.amax_history.amax(0).view_as(self.scale)
+            self._set_scale(torch.where(earlier < 0.0, torch.nan, earlier))
+
+    @torch.no_grad()
+    def remember(self, amax: Tensor) -> None:
+        """Push an amax in front of the history of delayed scaling; one that is not finite counts as empty.
+
+        Args:
+            amax: As in `advance`.
+        """
+        if not self.training or self.mode != "delayed":
+            return
+        entry = _finite_or_empty(amax).view_as(self.amax_history[0])
         self.amax_history.copy_(torch.cat((entry.unsqueeze(0), self.amax_history[:-1])))
 
     def _set_scale(self, amax: Tensor) -> None:
@@ -207,6 +225,10 @@ class Scaler(nn.Module):
             if buffer is not None and moved is not None and moved.dtype != buffer.dtype:
                 self._buffers[name] = buffer.to(moved.device)
         return self
+
+
+def _finite_or_empty(amax: Tensor) -> Tensor:
+    return torch.where(amax.isfinite(), amax, _EMPTY)
 
 
 def _check_settings(mode: Any, history: Any, per_row: bool, rows: Any) -> None:

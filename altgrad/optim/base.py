@@ -11,20 +11,23 @@ from torch.optim.optimizer import ParamsT
 from altgrad.errors import OptimizerError
 from altgrad.numerics.scaling import Scaler
 from altgrad.optim.binding import bind_scalers, resolve_format
-from altgrad.optim.counting import COUNTERS, count_step
+from altgrad.optim.counting import COUNTERS
 from altgrad.optim.direction import Direction
-from altgrad.optim.grid import Grid
+from altgrad.optim.recipe import Recipe
 from altgrad.optim.settings import check_settings
+from altgrad.optim.sheet import Sheet, kind_of
+from altgrad.optim.stepping import SheetStep
 from altgrad.optim.storage import MASTER, land
 
 
 class GridOptimizer(torch.optim.Optimizer):
     """An optimizer whose groups are a direction, a metric and a storage each.
 
-    A group with a format (`fmt`, as `param_groups` makes them) holds quantized weights, each with its `Scaler`. A step
-    of such a weight makes the intended weight u, advances the scale from u's largest magnitude, and stores u: as it is
-    (`master`) or rounded to the grid at the new scale (`nearest`, `stochastic`). Where the storage is on the grid,
-    adding the group lands its weights there. A group without a format is stepped in place.
+    A group's parameters lie side by side in a sheet, and step together. A group with a format (`fmt`, as
+    `param_groups` makes them) holds quantized weights, each with its `Scaler`. A step of such a weight makes the
+    intended weight u, advances the scale from u's largest magnitude, and stores u: as it is (`master`) or rounded to
+    the grid at the new scale (`nearest`, `stochastic`). Where the storage is on the grid, adding the group lands its
+    weights there. A group without a format is stepped in place.
 
     Nothing in a step waits for the device. A subclass says which directions it offers and gives every setting of
     theirs a default.
@@ -33,10 +36,13 @@ class GridOptimizer(torch.optim.Optimizer):
         params: Parameters, named parameters or groups.
         defaults: Every setting of a group, by name.
         generator: Draws for stochastic storage.
+        compiled: Make steps with kernels of torch.compile. The first step compiles (seconds); sums and fused
+            arithmetic round otherwise than in eager mode.
 
     Attributes:
         directions: The directions that a group's `direction` may name.
         generator: As given.
+        compiled: As given.
 
     Raises:
         OptimizerError: If a setting is outside its range, or a group's formats and scales do not fit.
@@ -44,8 +50,12 @@ class GridOptimizer(torch.optim.Optimizer):
 
     directions: ClassVar[dict[str, Direction]] = {}
 
-    def __init__(self, params: ParamsT, defaults: dict[str, Any], generator: torch.Generator | None) -> None:
+    def __init__(
+        self, params: ParamsT, defaults: dict[str, Any], generator: torch.Generator | None, compiled: bool = False
+    ) -> None:
         self.generator = generator
+        self.compiled = compiled
+        self._laid: dict[int, list[Sheet]] = {}
         self._counts: dict[Tensor, Tensor] = {}
         check_settings(self._name, defaults)
         super().__init__(params, defaults)
@@ -77,7 +87,7 @@ class GridOptimizer(torch.optim.Optimizer):
         group["fmt"] = group["fmt"] and group["fmt"].name
         for p, scaler in zip(group["params"], group["scalers"] or (), strict=False):
             self._counts[p] = torch.zeros(len(COUNTERS), dtype=torch.int64, device=p.device)
-            p.copy_(land(p, Grid(scaler.fmt, scaler.scale), group["storage"], self.generator))
+            p.copy_(land(p, scaler.fmt, scaler.scale, group["storage"], self.generator))
 
     def _complete(self, group: dict[str, Any]) -> dict[str, Any]:
         """Return a copy of a group with every setting, and its format as a `FloatFormat` or None."""
@@ -134,33 +144,67 @@ class GridOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group, p, scaler in self._parameters():
-            if p.grad is None or not p.numel():
-                continue
-            if p.grad.is_sparse:
-                raise OptimizerError(self._name, "a gradient is sparse", "Set sparse=False in the embedding")
-            if scaler is None:
-                self.directions[group["direction"]](p, p.grad, self.state[p], group, None)
-            else:
-                self._step_quantized(p, p.grad, scaler, group)
+        for group, sheets in self._sheets():
+            for sheet in sheets:
+                active = [p.grad is not None for p in sheet.params]
+                if not any(active):
+                    continue
+                if any(p.grad is not None and p.grad.is_sparse for p in sheet.params):
+                    raise OptimizerError(self._name, "a gradient is sparse", "Set sparse=False in the embedding")
+                sheet.gather_gradients()
+                steps = sheet.count_steps(self.state, active)
+                fmt = None if sheet.scalers is None else sheet.scalers[0].fmt
+                SheetStep(sheet, self._recipe(group), fmt, group, self.generator, self.compiled, sheet.counts).run(
+                    steps
+                )
         return loss
 
-    def _step_quantized(self, p: Tensor, g: Tensor, scaler: Scaler, group: dict[str, Any]) -> None:
-        """Step one quantized weight, and count."""
-        grid = Grid(scaler.fmt, scaler.scale)  # the scaler's own buffer, which advancing updates
-        u = p.clone()
-        self.directions[group["direction"]](u, g, self.state[p], group, grid)
-        scaler.advance(scaler.amax_of(u))
-        landed = land(u, grid, group["storage"], self.generator)
-        if group["count"]:
-            self._counts[p].add_(count_step(p, g, u, landed, grid, stored_on_grid=group["storage"] != MASTER))
-        p.copy_(landed)
+    def hold_gradients(self) -> None:
+        """Let every parameter's `grad` be a part of the optimizer's own buffers from now on, zero at first.
 
-    def _parameters(self) -> Iterator[tuple[dict[str, Any], Tensor, Scaler | None]]:
-        """Iterate over all parameters with their groups, and their scalers where they have one."""
-        for group in self.param_groups:
-            scalers = group["scalers"] or itertools.repeat(None)
-            yield from zip(itertools.repeat(group), group["params"], scalers, strict=False)
+        Backward passes then add to them in place, and a step need not bring them in. Zero them between steps with
+        `zero_grad(set_to_none=False)`.
+        """
+        for _, sheets in self._sheets():
+            for sheet in sheets:
+                sheet.gradients.zero_()
+                for i, p in enumerate(sheet.params):
+                    p.grad = sheet.view(sheet.gradients, i)
+
+    def _sheets(self) -> Iterator[tuple[dict[str, Any], list[Sheet]]]:
+        """Iterate over the groups with their sheets, laid anew where parameters or scales are no longer in place."""
+        for index, group in enumerate(self.param_groups):
+            sheets = self._laid.get(index)
+            if sheets is None or not all(sheet.is_in_place() for sheet in sheets):
+                sheets = self._laid[index] = self._lay(group)
+            yield group, sheets
+
+    def _lay(self, group: dict[str, Any]) -> list[Sheet]:
+        """Lay a group's parameters into sheets: one for each device, dtype and kind of scale."""
+        kinds: dict[object, tuple[list[Tensor], list[Scaler]]] = {}
+        for p, scaler in zip(group["params"], group["scalers"] or itertools.repeat(None), strict=False):
+            params, scalers = kinds.setdefault(kind_of(p, scaler), ([], []))
+            params.append(p)
+            if scaler is not None:
+                scalers.append(scaler)
+        names = self.directions[group["direction"]].buffers
+        sheets = [Sheet(params, scalers or None, self.state, names) for params, scalers in kinds.values()]
+        for sheet in sheets:
+            for p, counts in zip(sheet.params, sheet.counts, strict=True):
+                if p in self._counts:
+                    counts.copy_(self._counts[p])
+                    self._counts[p] = counts
+        return sheets
+
+    def _recipe(self, group: dict[str, Any]) -> Recipe:
+        quantized = group["fmt"] is not None
+        measured = quantized and group.get("metric_power", 0.0) != 0.0
+        return Recipe(
+            self.directions[group["direction"]],
+            group["precondition"] if measured else None,
+            group["storage"] if quantized else MASTER,
+            quantized and group["count"],
+        )
 
     def take_counts(self) -> dict[str | int, Tensor]:
         """Return the counts since the last call, and start again from zero.
@@ -220,6 +264,7 @@ class GridOptimizer(torch.optim.Optimizer):
                     "Build the optimizer from the model that the state belongs to",
                 )
         super().load_state_dict(state_dict)
+        self._laid = {}
         for group, old in zip(self.param_groups, before, strict=True):
             group["scalers"] = old["scalers"]
         if self.generator is not None and "generator" in state_dict:
@@ -229,5 +274,6 @@ class GridOptimizer(torch.optim.Optimizer):
             counts.copy_(saved_counts[index]) if index in saved_counts else counts.zero_()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what copying and pickling keep: torch's part, the generator and the counts."""
-        return {**super().__getstate__(), "generator": self.generator, "_counts": self._counts}
+        """Return what copying and pickling keep: torch's part, the generator, the counts and how to step."""
+        own = {"generator": self.generator, "compiled": self.compiled, "_counts": self._counts, "_laid": {}}
+        return {**super().__getstate__(), **own}

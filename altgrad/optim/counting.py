@@ -1,4 +1,4 @@
-"""Exact counts of what one step did to one quantized weight, made where the values are, with no host sync.
+"""Exact counts of what one step did to quantized weights, made where the values are, with no host sync.
 
 With g the gradient, u the intended weight, q(.) rounding to nearest on the grid at the step's scale, and "on the grid"
 true of every element that was stored there before the step (of all elements, where masters are stored):
@@ -19,7 +19,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from altgrad.numerics.rounding import quantize
 from altgrad.optim.grid import Grid
 
 COUNTERS: tuple[str, ...] = (
@@ -35,72 +34,86 @@ COUNTERS: tuple[str, ...] = (
 )
 """Names of the counts, in the order of their places."""
 
-# A float32 sum of zeros and ones is exact up to here, whatever the order of its terms.
-_EXACT_IN_FLOAT32 = 2**24
+ZERO_UPDATE = COUNTERS.index("zero_update")
 
 _Comparison = Callable[..., Tensor]
 
 
-def count_step(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, stored_on_grid: bool) -> Tensor:
-    """Count what a step did.
+def count_rows(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, stored_on_grid: bool) -> Tensor:
+    """Count what a step did to each row.
+
+    Two counts share one float, whose sum over a row is exact: half as many sums.
 
     Args:
-        w_old: The weight before the step, any shape and float dtype.
-        g: Its gradient, same shape.
-        u: The intended weight, same shape.
-        w_new: The weight after the step, same shape.
-        grid: Its format, and the scale of this step.
+        w_old: The weights before the step, (rows, width), any float dtype.
+        g: Their gradients, same shape.
+        u: The intended weights, same shape.
+        w_new: The weights after the step, same shape.
+        grid: The rows' grid of this step.
         stored_on_grid: Whether the step was rounded to the grid (and `w_new` therefore equals q(w_new)).
 
     Returns:
-        int64 tensor of shape (len(COUNTERS),) on the weight's device.
+        (rows, 5), pairs of counts for `unpack`.
     """
-    # Indicators are float32 zeros and ones: their sums count, and their inner products count intersections. A
-    # comparison written as float is vectorized, which one written as bool is not.
-    q_old = quantize(w_old, grid.fmt, grid.scale)
-    q_new = w_new if stored_on_grid else quantize(w_new, grid.fmt, grid.scale)
+    q_old = _on_grid(w_old, grid)
+    q_new = w_new if stored_on_grid else _on_grid(u, grid)
     zero = u.new_zeros(())  # a number would be made into a tensor and cast at every use
-    updated = _indicator(torch.ne, g, zero)
-    changed = _indicator(torch.ne, q_new, q_old)
+    limit = grid.c.highest if grid.unit is None else grid.unit * grid.c.highest
+    updated, changed = _indicator(torch.ne, g, zero), _indicator(torch.ne, q_new, q_old)
     same = _indicator(torch.eq, w_new, w_old)
-    updates, changed_among_updated = _total(updated), _both(updated, changed)
-    flips, flips_among_updated = _total(changed), changed_among_updated
+    overflow = _indicator(torch.gt, u.abs(), limit)
+    # A value that rounds to 0 is nonzero no longer.
+    underflow = _indicator(torch.ne, u, zero) - _indicator(torch.ne, q_new, zero)
+    changed_among_updated = changed * updated
+    stall = updated - changed_among_updated
     if stored_on_grid:
-        moved_by_scale = _indicator(torch.ne, q_old, w_old)
-        changed_by_scale = changed.mul_(moved_by_scale)
-        rescale_moves = _total(moved_by_scale)
-        flips = flips - _total(changed_by_scale)
-        flips_among_updated = flips_among_updated - _both(updated, changed_by_scale)
-        lost = _both(same, _indicator(torch.ne, u, w_old))
+        moved = _indicator(torch.ne, q_old, w_old)
+        flips = changed - changed * moved
+        flips_among_updated = flips * updated
+        lost = same * _indicator(torch.ne, u, w_old)
     else:
         # Masters are always "on the grid", and hold whatever was intended.
-        rescale_moves = lost = zero
-    counts = (
-        flips,
-        flips_among_updated,
-        updates,
-        updates - changed_among_updated,
-        _total(same),
-        rescale_moves,
-        lost,
-        _total(_indicator(torch.gt, u.abs(), grid.scale * grid.fmt.max)),
-        _total(_indicator(torch.ne, u, zero)) - _total(_indicator(torch.ne, q_new, zero)),
-    )
-    return torch.stack(counts).to(torch.int64)
+        flips, flips_among_updated = changed, changed_among_updated
+        moved = lost = torch.zeros_like(changed)
+    pairs = ((flips, flips_among_updated), (updated, stall), (same, moved), (lost, overflow), (underflow, None))
+    return torch.stack([_packed_sum(low, high) for low, high in pairs], dim=1)
 
 
-def _indicator(comparison: _Comparison, a: Tensor, b: Tensor) -> Tensor:
-    """Return where a comparison holds, as zeros and ones, flat, float32."""
-    out = torch.empty(a.shape, dtype=torch.float32, device=a.device)
-    return comparison(a, b, out=out).view(-1)
+def unpack(pairs: Tensor, width: int) -> Tensor:
+    """Return the counts that `count_rows` packed.
+
+    Args:
+        pairs: (rows, 5).
+        width: The rows' width.
+
+    Returns:
+        int64 tensor (rows, len(COUNTERS)).
+    """
+    whole = pairs.to(torch.int64)
+    base = _base(width)
+    return torch.stack((whole % base, whole // base), dim=2).flatten(1)[:, : len(COUNTERS)]
 
 
-def _total(indicator: Tensor) -> Tensor:
-    """Return the number of ones, as a 0-dim float tensor."""
-    exact = indicator.numel() <= _EXACT_IN_FLOAT32
-    return indicator.sum(dtype=torch.float32 if exact else torch.float64)
+def _on_grid(x: Tensor, grid: Grid) -> Tensor:
+    return grid.from_units(grid.nearest(grid.to_units(x)), x.dtype)
 
 
-def _both(a: Tensor, b: Tensor) -> Tensor:
-    """Return the number of elements where both indicators are one, as a 0-dim float tensor."""
-    return a.dot(b) if a.numel() <= _EXACT_IN_FLOAT32 else _total(a * b)
+def _indicator(comparison: _Comparison, a: Tensor, b: Tensor | float) -> Tensor:
+    """Return where a comparison holds, as zeros and ones, float32."""
+    if torch.compiler.is_compiling():
+        return comparison(a, b).to(torch.float32)
+    # Written as float it is vectorized, which a comparison written as bool is not.
+    return comparison(a, b, out=torch.empty(a.shape, dtype=torch.float32, device=a.device))
+
+
+def _base(width: int) -> int:
+    """Return the weight of the second of two counts that share a float: above every count."""
+    return 1 << 12 if width < 1 << 12 else 1 << 26
+
+
+def _packed_sum(low: Tensor, high: Tensor | None) -> Tensor:
+    """Return the sum over each row of the low indicator plus the base times the high one."""
+    width = low.shape[1]
+    narrow = width < 1 << 12  # 12 bits each: exact in float32, 26 bits in float64
+    both = low if high is None else torch.add(low if narrow else low.double(), high, alpha=_base(width))
+    return both.sum(1, dtype=torch.float32 if narrow else torch.float64)

@@ -1,157 +1,115 @@
-"""How a step is made: from a weight and its gradient to the intended weight, before anything is stored.
+"""How a step is made: from weights and their gradients to the intended weights, before anything is stored."""
 
-The functions that end in `_on_tensors` do the arithmetic on plain tensors, in place; the directions below them find
-those tensors in an optimizer's state and settings.
-"""
-
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from altgrad.numerics.geometry import from_rung_position, rung_position, ulp
+from altgrad.numerics.kernel import from_position, position
 from altgrad.optim.grid import Grid
-from altgrad.optim.metric import normalized_ulp_power, ulp_power
 
-Direction = Callable[[Tensor, Tensor, dict[str, Any], dict[str, Any], Grid | None], None]
-"""A direction: `(u, g, state, group, grid)`.
+Scalar = float | Tensor
+Scalars = Sequence[Scalar] | Tensor
 
-It turns `u`, which comes in as the weight, into the intended weight, in place. `g` is the gradient and stays as it is;
-`state` is the weight's own, empty at first; `group` holds the settings; `grid` is the weight's format and its scale so
-far, None for a plain weight.
+Move = Callable[[Tensor, Tensor, Sequence[Tensor], Tensor | None, Scalars, Grid | None], Tensor]
+"""`(w, g, buffers, metric, scalars, grid)` to the intended weights, of `w`'s shape (rows, width).
+
+It updates the buffers in place and writes to neither `w` nor `g`. `metric` is G, overwritten at will, or None for 1;
+`grid` is that of the rows, None for plain weights.
 """
 
 
-def adamw(u: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any], grid: Grid | None) -> None:
-    """AdamW's normalized momentum, measured by the metric S^p: `u <- u - lr wd u - lr G m_hat / (sqrt(v_hat) + eps)`.
+class Direction(NamedTuple):
+    """A way to make steps.
 
-    Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101), algorithm 2. G is 1 for plain
-    weights and for `metric_power` 0; weight decay is not scaled by it. With `precondition="gradient"` the gradient is
-    multiplied with S^p before the moments instead, which Adam's normalization then mostly divides out again.
-
-    Settings: lr, betas, eps, weight_decay, metric_power, precondition. State: step, exp_avg, exp_avg_sq.
-
-    Args:
-        u: The weight, then the intended weight.
-        g: Its gradient.
-        state: The weight's own state.
-        group: The settings.
-        grid: The weight's grid, or None.
+    Attributes:
+        name: As a group's `direction` says it.
+        buffers: Names of the tensors, shaped like the weights and zero at first, that it remembers.
+        scalars: From a group's settings and the number of this step, from 1, to the numbers that `move` uses. They are
+            all that changes from step to step, so that a compiled `move` serves every step.
+        move: See `Move`.
+        positions: Whether `move` asks its grid for positions on the number line.
     """
-    if not state:
-        state.update(step=0, exp_avg=torch.zeros_like(u), exp_avg_sq=torch.zeros_like(u))
-    state["step"] += 1
-    power, metric = group["metric_power"], None
-    if grid is not None and power != 0.0:
-        if group["precondition"] == "gradient":
-            g = g * ulp_power(u, grid, power)
-        else:
-            metric = normalized_ulp_power(u, grid, power)
-    adamw_on_tensors(
-        u,
-        g,
-        state["exp_avg"],
-        state["exp_avg_sq"],
-        metric,
-        step=state["step"],
-        lr=group["lr"],
-        betas=group["betas"],
-        eps=group["eps"],
-        weight_decay=group["weight_decay"],
+
+    name: str
+    buffers: tuple[str, ...]
+    scalars: Callable[[Mapping[str, Any], int], tuple[Scalar, ...]]
+    move: Move
+    positions: bool = False
+
+
+def _adamw_scalars(group: Mapping[str, Any], step: int) -> tuple[Scalar, ...]:
+    beta1, beta2 = group["betas"]
+    lr = group["lr"]
+    return (
+        1 - lr * group["weight_decay"],
+        1 - beta1,
+        beta2,
+        1 - beta2,
+        lr / (1 - beta1**step),
+        (1 - beta2**step) ** 0.5,
+        group["eps"],
     )
 
 
-def adamw_on_tensors(
-    u: Tensor,
-    g: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    metric: Tensor | None,
-    *,
-    step: int,
-    lr: float | Tensor,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-) -> None:
-    """Make one step of AdamW with a metric, in place on `u` and both moments.
+def _adamw_move(
+    w: Tensor, g: Tensor, buffers: Sequence[Tensor], metric: Tensor | None, scalars: Scalars, grid: Grid | None
+) -> Tensor:
+    """Make one step of AdamW with a metric.
 
-    The operations and their order are those of torch 2.13's single-tensor AdamW (`_single_tensor_adam` in
+    In eager mode the operations and their order are those of torch 2.13's single-tensor AdamW (`_single_tensor_adam` in
     https://github.com/pytorch/pytorch/blob/v2.13.0/torch/optim/adam.py), so that without a metric the bits agree.
-
-    Args:
-        u: The weights, any shape and float dtype.
-        g: Their gradients, same shape.
-        exp_avg: First moment, same shape.
-        exp_avg_sq: Second moment, same shape.
-        metric: Factor of each element's step, same shape; None for 1.
-        step: Number of this step, from 1.
-        lr: Learning rate, a number or a 0-dim tensor.
-        betas: Decay rates of the moments.
-        eps: Added to the denominator.
-        weight_decay: Decoupled weight decay.
     """
-    beta1, beta2 = betas
-    if weight_decay != 0.0:
-        u.mul_(1 - lr * weight_decay)
-    exp_avg.lerp_(g, 1 - beta1)
-    exp_avg_sq.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-    step_size = lr / (1 - beta1**step)
-    denominator = (exp_avg_sq.sqrt() / (1 - beta2**step) ** 0.5).add_(eps)
+    exp_avg, exp_avg_sq = buffers
+    keep, open1, beta2, open2, step_size, correction2, eps = scalars
+    if torch.compiler.is_compiling():
+        first = exp_avg + (g - exp_avg) * open1
+        second = exp_avg_sq * beta2 + g * g * open2
+        exp_avg.copy_(first)
+        exp_avg_sq.copy_(second)
+        ahead = first if metric is None else metric * first
+        return w * keep - (ahead * step_size) / (second.sqrt() / correction2 + eps)
+    u = w * keep
+    exp_avg.lerp_(g, open1)
+    exp_avg_sq.mul_(beta2).addcmul_(g, g, value=cast(float, open2))
+    denominator = (exp_avg_sq.sqrt() / correction2).add_(eps)
     numerator = exp_avg if metric is None else metric.mul_(exp_avg)
     if isinstance(step_size, Tensor):
         # `value` would have to be read back from the device.
-        u.addcdiv_(numerator * -step_size, denominator)
-    else:
-        u.addcdiv_(numerator, denominator, value=-step_size)
+        return u.addcdiv_(numerator * -step_size, denominator)
+    return u.addcdiv_(numerator, denominator, value=-step_size)
 
 
-def rung(u: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any], grid: Grid | None) -> None:
-    """Momentum on the number line: a step is a real-valued move in rungs, held within `max_rungs`.
+adamw = Direction("adamw", ("exp_avg", "exp_avg_sq"), _adamw_scalars, _adamw_move)
+"""AdamW's normalized momentum, measured by the metric: `u = w - lr wd w - lr G m_hat / (sqrt(v_hat) + eps)`.
 
-    `g_r = g ulp(w)`, the gradient with respect to the rung position; `m <- momentum m + g_r`; the position moves by
-    `-clip(lr m, -max_rungs, max_rungs)`. There is no weight decay.
+Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101), algorithm 2. Weight decay is not
+scaled by G. Settings: lr, betas, eps, weight_decay.
+"""
 
-    Settings: lr, momentum, max_rungs. State: momentum_buffer, in units of the loss a rung.
 
-    Args:
-        u: The weight, then the intended weight.
-        g: Its gradient.
-        state: The weight's own state.
-        group: The settings.
-        grid: The weight's grid.
-    """
+def _rung_scalars(group: Mapping[str, Any], step: int) -> tuple[Scalar, ...]:
+    return group["lr"], group["momentum"], group["max_rungs"]
+
+
+def _rung_move(
+    w: Tensor, g: Tensor, buffers: Sequence[Tensor], metric: Tensor | None, scalars: Scalars, grid: Grid | None
+) -> Tensor:
+    """Make one step in rungs."""
     assert grid is not None, "groups are checked when they are added"
-    if not state:
-        state.update(momentum_buffer=torch.zeros_like(u))
-    rung_on_tensors(
-        u,
-        g,
-        state["momentum_buffer"],
-        grid,
-        lr=group["lr"],
-        momentum=group["momentum"],
-        max_rungs=group["max_rungs"],
-    )
-
-
-def rung_on_tensors(
-    u: Tensor, g: Tensor, buffer: Tensor, grid: Grid, *, lr: float | Tensor, momentum: float, max_rungs: float
-) -> None:
-    """Make one step in rungs, in place on `u` and the momentum.
-
-    Args:
-        u: The weights, any shape and float dtype.
-        g: Their gradients, same shape.
-        buffer: Momentum, same shape.
-        grid: The weights' grid.
-        lr: Rungs for each unit of momentum, a number or a 0-dim tensor.
-        momentum: Decay rate of the momentum.
-        max_rungs: The longest move of a step.
-    """
-    buffer.mul_(momentum).add_(ulp(u, grid.fmt, grid.scale).mul_(g))
-    move = (buffer * lr).clamp_(-max_rungs, max_rungs)
+    (buffer,) = buffers
+    lr, momentum, max_rungs = scalars
+    buffer.mul_(momentum).add_(grid.ulp(w) * g)
+    move = (buffer * lr).clamp(max=max_rungs).clamp(min=-max_rungs)
     # In float32 a position would keep fewer digits than the weight, and a move of 0 would not be one.
-    position = rung_position(u.to(torch.float64), grid.fmt, grid.scale)
-    u.copy_(from_rung_position(position.sub_(move), grid.fmt, grid.scale))
+    place = position(grid.to_units(w.to(torch.float64)), grid.wide)
+    return grid.from_units(from_position(place.sub_(move), grid.wide), w.dtype)
+
+
+rung = Direction("rung", ("momentum_buffer",), _rung_scalars, _rung_move, positions=True)
+"""Momentum on the number line: a step is a real-valued move in rungs, held within `max_rungs`.
+
+`g_r = g ulp(w)`, the gradient with respect to the rung position; `m <- momentum m + g_r`; the position moves by
+`-clip(lr m, -max_rungs, max_rungs)`. There is no weight decay. Settings: lr, momentum, max_rungs.
+"""

@@ -21,8 +21,8 @@ class ManifoldAdamW(GridOptimizer):
     `metric_power=0` and `storage="master"`. On a uniform grid with one scale G is exactly 1 for every p.
 
     Args:
-        params: Parameters, or groups as `param_groups` makes them. Every keyword below but `generator` is a group's
-            setting too, and stands for groups that do not give their own.
+        params: Parameters, or groups as `param_groups` makes them. Every keyword below but `generator` and
+            `compiled` is a group's setting too, and stands for groups that do not give their own.
         lr: Learning rate, at least 0; a number or a tensor of one.
         betas: Decay rates of the moments, in [0, 1).
         eps: Added to the denominator, above 0.
@@ -33,6 +33,7 @@ class ManifoldAdamW(GridOptimizer):
         storage: `"master"`, `"nearest"` or `"stochastic"`.
         generator: Draws for stochastic storage, which needs one. Its state is saved and restored with the optimizer.
         count: Whether to count flips, stalls and the like; see `take_counts`.
+        compiled: Make steps with kernels of torch.compile; the first step then takes seconds.
 
     Raises:
         OptimizerError: If a setting is outside its range.
@@ -59,6 +60,7 @@ class ManifoldAdamW(GridOptimizer):
         storage: str = "master",
         generator: torch.Generator | None = None,
         count: bool = False,
+        compiled: bool = False,
     ) -> None:
         defaults: dict[str, Any] = {
             "direction": "adamw",
@@ -71,4 +73,4 @@ class ManifoldAdamW(GridOptimizer):
             "storage": storage,
             "count": count,
         }
-        super().__init__(params, defaults, generator)
+        super().__init__(params, defaults, generator, compiled)

@@ -24,8 +24,8 @@ class RungSGD(GridOptimizer):
     lr. The rung direction has no weight decay: where it is used, the group's `weight_decay` is set to 0.
 
     Args:
-        params: Parameters, or groups as `param_groups` makes them. Every keyword below but `generator` and
-            `plain_lr` is a group's setting too, and stands for groups that do not give their own.
+        params: Parameters, or groups as `param_groups` makes them. Every keyword below but `generator`,
+            `plain_lr` and `compiled` is a group's setting too, and stands for groups that do not give their own.
         lr: Rungs for each unit of momentum, at least 0; a number or a tensor of one.
         momentum: Decay rate of the momentum, in [0, 1).
         max_rungs: The longest move of a step, above 0.
@@ -36,6 +36,7 @@ class RungSGD(GridOptimizer):
         storage: `"stochastic"` or `"master"`. A move of under half a rung would never survive rounding to nearest.
         generator: Draws for stochastic storage, which needs one. Its state is saved and restored with the optimizer.
         count: Whether to count flips, stalls and the like; see `take_counts`.
+        compiled: Make steps with kernels of torch.compile; the first step then takes seconds.
 
     Raises:
         OptimizerError: If a setting is outside its range, or a group with the rung direction has no rungs to move on.
@@ -65,6 +66,7 @@ class RungSGD(GridOptimizer):
         storage: str = "stochastic",
         generator: torch.Generator | None = None,
         count: bool = False,
+        compiled: bool = False,
     ) -> None:
         self._plain_lr = plain_lr
         defaults: dict[str, Any] = {
@@ -80,7 +82,7 @@ class RungSGD(GridOptimizer):
             "storage": storage,
             "count": count,
         }
-        super().__init__(params, defaults, generator)
+        super().__init__(params, defaults, generator, compiled)
 
     def _complete(self, group: dict[str, Any]) -> dict[str, Any]:
         """Give plain groups AdamW's direction and rate, and rung groups no weight decay."""

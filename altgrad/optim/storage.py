@@ -5,8 +5,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.rounding import Rounding, quantize
-from altgrad.optim.grid import Grid
 
 MASTER = "master"
 """Storage that keeps the intended weight; only the forward pass sees the grid."""
@@ -15,12 +15,13 @@ STORAGES = (MASTER, "nearest", "stochastic")
 """Every storage. All but `master` round to the grid, and are named after the rounding."""
 
 
-def land(u: Tensor, grid: Grid, storage: str, generator: torch.Generator | None) -> Tensor:
-    """Return what is stored of an intended weight.
+def land(u: Tensor, fmt: FloatFormat, scale: Tensor, storage: str, generator: torch.Generator | None) -> Tensor:
+    """Return what is stored of an intended weight when it joins an optimizer.
 
     Args:
         u: Intended weights, any shape and float dtype.
-        grid: The format, and the scale of this step.
+        fmt: Their format.
+        scale: Its scale.
         storage: One of `STORAGES`.
         generator: Draws one key for each call with stochastic storage.
 
@@ -29,5 +30,4 @@ def land(u: Tensor, grid: Grid, storage: str, generator: torch.Generator | None)
     """
     if storage == MASTER:
         return u
-    rounding = cast(Rounding, storage)
-    return quantize(u, grid.fmt, grid.scale, rounding=rounding, generator=generator)
+    return quantize(u, fmt, scale, rounding=cast(Rounding, storage), generator=generator)

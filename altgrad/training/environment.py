@@ -28,7 +28,7 @@ class Environment:
         device: `cpu` or `cuda`.
         device_name: The device's own name.
         threads: CPU threads.
-        compiled: Whether the model's forward and backward passes are compiled.
+        compiled: Whether the model's forward and backward passes and the optimizer's step are compiled.
         autocast: Whether matrix products run in BF16 under autocast.
         torch: PyTorch's version.
     """

@@ -71,6 +71,8 @@ class Trainer:
         self._peak_lrs = [float(group["lr"]) for group in parts.optimizer.param_groups]
         self._spent: dict[str, float] = defaultdict(float)
         self._timed_steps = 0
+        # Gradients are added up in place from the first step on, so that a resumed run adds in the same order.
+        parts.optimizer.hold_gradients()
         model = parts.model
         self._forward: Callable[..., tuple[Tensor, Tensor]] = (
             torch.compile(model, dynamic=False) if environment.compiled else model
@@ -100,7 +102,7 @@ class Trainer:
         last = self.done()
         if self.step % self.run.telemetry.window == 0 or last:
             self._close_window()
-        self.parts.optimizer.zero_grad(set_to_none=True)
+        self.parts.optimizer.zero_grad(set_to_none=False)
         self.wall_s += time.perf_counter() - started
         if (self.step % training.eval_every == 0 or last) and self.diverged is None:
             self.evaluate()

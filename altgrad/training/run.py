@@ -101,7 +101,7 @@ def _train(run: RunConfig, corpus: Corpus, home: Path, stamp: dict[str, object],
     _check_stamp(home, {**stamp, **environment.stamp()})
     if environment.compiled:
         say(f"{run.run_id}: compiling; the first steps take longer")
-    parts = build(run, model, corpus, environment.device)
+    parts = build(run, model, corpus, environment.device, environment.compiled)
     recorder = Recorder(run.run_id)
     loaded = folder.load()
     progress = Progress(run.run_id, run.training.steps, loaded[0].step if loaded else 0)

@@ -68,7 +68,7 @@ def build_model(run: RunConfig, vocab_size: int) -> GPT:
     return GPT(config, generator=_generator(run, "weights"))
 
 
-def build(run: RunConfig, model: GPT, corpus: Corpus, device: str) -> Parts:
+def build(run: RunConfig, model: GPT, corpus: Corpus, device: str, compiled: bool) -> Parts:
     """Quantize the model and build its optimizer and batches.
 
     Args:
@@ -76,6 +76,7 @@ def build(run: RunConfig, model: GPT, corpus: Corpus, device: str) -> Parts:
         model: From `build_model`.
         corpus: The prepared corpus.
         device: `cpu` or `cuda`.
+        compiled: Whether the optimizer makes its steps with compiled kernels.
     """
     torch.manual_seed(derive_seed(run.seed, "dropout"))
     quantize_model(model.to(device), precision_plan(run))
@@ -83,7 +84,7 @@ def build(run: RunConfig, model: GPT, corpus: Corpus, device: str) -> Parts:
     sampler = BatchSampler(
         corpus.train, training.batch_size, run.model.block_size, seed=derive_seed(run.seed, "batches")
     )
-    optimizer = _optimizer(run, model)
+    optimizer = _optimizer(run, model, compiled)
     weights = [TrackedWeight(name, parameter, scaler) for name, parameter, scaler in named_quantized_weights(model)]
     return Parts(model, optimizer, sampler, weights)
 
@@ -102,7 +103,7 @@ def precision_plan(run: RunConfig) -> PrecisionPlan:
     )
 
 
-def _optimizer(run: RunConfig, model: GPT) -> GridOptimizer:
+def _optimizer(run: RunConfig, model: GPT, compiled: bool) -> GridOptimizer:
     spec, training = run.update_spec, run.training
     groups = param_groups(model, weight_decay=training.weight_decay)
     generator = _generator(run, "stochastic rounding")
@@ -120,6 +121,7 @@ def _optimizer(run: RunConfig, model: GPT) -> GridOptimizer:
             storage=run.storage,
             generator=generator,
             count=True,
+            compiled=compiled,
         )
     for group in groups:
         if _is_plain(group):
@@ -135,6 +137,7 @@ def _optimizer(run: RunConfig, model: GPT) -> GridOptimizer:
         storage=run.storage,
         generator=generator,
         count=True,
+        compiled=compiled,
     )
 
 

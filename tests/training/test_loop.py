@@ -21,7 +21,7 @@ def make_trainer(run, corpus_folder: Path, folder: Path) -> Trainer:
     corpus = load_corpus(corpus_folder)
     model = build_model(run, 257)
     environment = resolve_environment(run, 1)
-    parts = build(run, model, corpus, "cpu")
+    parts = build(run, model, corpus, "cpu", compiled=False)
     progress = Progress(run.run_id, run.training.steps, 0)
     mirror = Mirror(run, folder, print)
     return Trainer(run, parts, corpus, environment, Recorder(run.run_id), mirror, progress)
