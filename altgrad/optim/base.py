@@ -154,9 +154,10 @@ class GridOptimizer(torch.optim.Optimizer):
                 sheet.gather_gradients()
                 steps = sheet.count_steps(self.state, active)
                 fmt = None if sheet.scalers is None else sheet.scalers[0].fmt
-                SheetStep(sheet, self._recipe(group), fmt, group, self.generator, self.compiled, sheet.counts).run(
-                    steps
-                )
+                recipe, counts = self._recipe(group), sheet.counts
+                SheetStep(sheet, recipe, fmt, group, self.generator, self.compiled, counts).run(steps)
+                # Written was the sheet, not the parameters; a backward pass through what they held must not pass.
+                torch.autograd.graph.increment_version(sheet.params)
         return loss
 
     def hold_gradients(self) -> None:
