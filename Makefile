@@ -51,8 +51,9 @@ format: $(STAMP) ## Format Python and the workflow
 schema: $(STAMP) ## Write the config's schema anew, after a change in altgrad/study/config.py
 	altgrad config schema --out workflow/schemas/config.schema.json
 
-figures: $(STAMP) ## Draw the README's pictures anew (needs graphviz)
+figures: $(STAMP) ## Draw the pictures of the README and of docs/ anew (needs graphviz)
 	altgrad formats E0M7 E2M5 E3M4 E4M3 E5M2 E6M1 E7M0 --plot docs/images/formats.png > /dev/null
+	altgrad formats --plot 'docs/images/formats/{name}.png' > /dev/null
 	snakemake --workflow-profile profiles/demo --rulegraph | dot -Grankdir=LR -Tsvg > docs/images/rulegraph.svg
 
 clean: ## Remove the demonstration's results and the tools' caches
