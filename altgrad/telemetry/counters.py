@@ -1,11 +1,12 @@
 """Exact counts over windows of steps: taken from the optimizer, read back once a window, turned into rows.
 
-The optimizer counts where the values are and never synchronizes; this module makes the one transfer of a window.
+The optimizer counts where the values are and never synchronizes. What a window has to say is read from the device in
+one transfer (`read_together`).
 Definitions: STAB-01, STAB-03, STAB-04, FLIP-01, FLIP-02, UPDT-01, UPDT-02, GRAD-01, GRAD-04 in docs/metrics.md.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -68,25 +69,38 @@ class WindowCounters:
         self._recorder = recorder
         self._amax_ema: dict[str, float] = {}
 
-    def write(self, step: int, steps_in_window: int, counts: Mapping[str, Tensor]) -> dict[str, float]:
+    def measure(self, counts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what `write` needs, on the device.
+
+        Args:
+            counts: By parameter name, int64 tensors of shape `(len(COUNTERS),)` as `take_counts` returns them.
+
+        Returns:
+            Counts, (weights, len(COUNTERS)), and each weight's largest and smallest nonzero magnitude, (weights, 2).
+        """
+        if not self._weights:
+            return torch.zeros(0), torch.zeros(0)
+        ranges = torch.stack([_range(w.parameter) for w in self._weights])
+        return torch.stack([counts[w.name] for w in self._weights]), ranges
+
+    def write(self, step: int, steps_in_window: int, counts: Tensor, ranges: Tensor) -> dict[str, float]:
         """Write one window's rows.
 
         Args:
             step: Optimizer steps done.
             steps_in_window: Steps that the counts sum over.
-            counts: By parameter name, int64 tensors of shape `(len(COUNTERS),)` as `take_counts` returns them.
+            counts: From `measure`, on the host.
+            ranges: From `measure`, on the host.
 
         Returns:
             The run's totals, for the mirror and the progress line: `flip_rate` and `stall_ratio`.
         """
         if not self._weights or not steps_in_window:
             return {}
-        read = torch.stack([counts[w.name] for w in self._weights]).cpu().tolist()
-        ranges = torch.stack([_range(w.parameter) for w in self._weights]).cpu().tolist()
         totals = dict.fromkeys(COUNTERS, 0)
         elements = 0
-        for weight, row, (amax, smallest) in zip(self._weights, read, ranges, strict=True):
-            count = dict(zip(COUNTERS, row, strict=True))
+        for weight, row, (amax, smallest) in zip(self._weights, counts.tolist(), ranges.tolist(), strict=True):
+            count = {name: int(value) for name, value in zip(COUNTERS, row, strict=True)}
             size = weight.parameter.numel() * steps_in_window
             elements += size
             for name, value in count.items():
@@ -120,18 +134,37 @@ class WindowCounters:
         self._amax_ema = dict(state)
 
 
-def write_gradient_norms(recorder: Recorder, step: int, gradients: Mapping[str, Tensor]) -> None:
-    """Write the L2 and Linf norm of each gradient (GRAD-01), in one transfer.
+def gradient_norms(gradients: Mapping[str, Tensor]) -> Tensor:
+    """Return the L2 and Linf norm of each gradient (GRAD-01), (gradients, 2), on their device."""
+    tensors = list(gradients.values())
+    return torch.stack([torch.stack(torch._foreach_norm(tensors, order)) for order in (2.0, math.inf)], dim=1)
+
+
+def write_gradient_norms(recorder: Recorder, step: int, names: Iterable[str], norms: Tensor) -> None:
+    """Write the norms of gradients.
 
     Args:
         recorder: Takes the rows.
         step: Optimizer steps done.
-        gradients: By parameter name, as the optimizer sees them.
+        names: The parameters' names.
+        norms: From `gradient_norms`, on the host.
     """
-    tensors = list(gradients.values())
-    norms = torch.stack([torch.stack(torch._foreach_norm(tensors, order)) for order in (2.0, math.inf)])
-    for name, (l2, linf) in zip(gradients, norms.T.cpu().tolist(), strict=True):
+    for name, (l2, linf) in zip(names, norms.tolist(), strict=True):
         recorder.add(step, "gradient", name, {"l2_norm": l2, "linf_norm": linf})
+
+
+def read_together(*tensors: Tensor) -> list[Tensor]:
+    """Bring tensors to the host in one transfer.
+
+    Args:
+        tensors: Of any shapes and dtypes, on one device; integers below 2^53 arrive exactly.
+
+    Returns:
+        float64 tensors of the same shapes on the CPU.
+    """
+    flat = torch.cat([tensor.detach().to(torch.float64).flatten() for tensor in tensors]).cpu()
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _range(weight: Tensor) -> Tensor:

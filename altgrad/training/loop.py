@@ -13,7 +13,7 @@ from torch import Tensor
 from altgrad.data.batches import eval_batches
 from altgrad.data.store import Corpus
 from altgrad.study.config import RunConfig
-from altgrad.telemetry.counters import WindowCounters, write_gradient_norms
+from altgrad.telemetry.counters import WindowCounters, gradient_norms, read_together, write_gradient_norms
 from altgrad.telemetry.mirror import Mirror
 from altgrad.telemetry.recorder import Recorder
 from altgrad.training.environment import Environment, peak_memory_bytes, synchronize
@@ -66,6 +66,7 @@ class Trainer:
         self._losses: list[float] = []
         self._applied = 0
         self._grad_norm = math.nan
+        self._norms: tuple[list[str], Tensor] | None = None
         shape = (run.training.batch_size, run.model.block_size, run.training.eval_batches)
         self._eval_batches = eval_batches(corpus.val, *shape)
         self._peak_lrs = [float(group["lr"]) for group in parts.optimizer.param_groups]
@@ -115,8 +116,8 @@ class Trainer:
             self.events.append({"step": self.step, "event": "diverged", "kind": kind})
             self._progress.say(f"{self.run.run_id}: diverged at step {self.step} (nonfinite {kind}); kept as a result")
 
-    def _gradients(self) -> float:
-        """Run the forward and backward passes of one step; return its mean loss."""
+    def _gradients(self) -> Tensor:
+        """Run the forward and backward passes of one step; return its mean loss, on the device."""
         training, model = self.run.training, self.parts.model
         model.train()
         total = torch.zeros((), device=self._environment.device)
@@ -130,20 +131,25 @@ class Trainer:
                 loss.backward()  # type: ignore[no-untyped-call]
                 total += loss.detach()
             self.tokens += x.numel()
-        return float(total)
+        return total
 
-    def _update(self, loss: float) -> None:
+    def _update(self, loss_tensor: Tensor) -> None:
         """Clip and apply the gradients, unless they or the loss are nonfinite: then the weights stay as they are."""
         training, optimizer = self.run.training, self.parts.optimizer
-        self._losses.append(loss)
         gradients = {n: p.grad for n, p in self.parts.model.named_parameters() if p.grad is not None}
         with self._timed("optimizer_s"):
             norm = torch.nn.utils.get_total_norm(gradients.values())
-            self._grad_norm = float(norm)
+            # The one read of a step that is not a window's last: whether to apply it.
+            loss, self._grad_norm = torch.stack([loss_tensor, norm]).tolist()
+            self._losses.append(loss)
             finite = self._observe("loss", loss) & self._observe("gradient", self._grad_norm)
         with self._timed("telemetry_s"):
-            if (self.step + 1) % self.run.telemetry.window == 0 or not finite:
-                write_gradient_norms(self._recorder, self.step + 1, gradients)
+            self._norms = None
+            if not finite:
+                norms = read_together(gradient_norms(gradients))[0]
+                write_gradient_norms(self._recorder, self.step + 1, gradients, norms)
+            elif (self.step + 1) % self.run.telemetry.window == 0:
+                self._norms = (list(gradients), gradient_norms(gradients))
         with self._timed("optimizer_s"):
             if finite:
                 if training.grad_clip:
@@ -162,11 +168,17 @@ class Trainer:
         return finite
 
     def _close_window(self) -> None:
-        """Write the window's rows; one transfer for the counters, one for the gradients' norms."""
+        """Write the window's rows; all that they say of tensors comes from the device in one transfer."""
         with self._timed("telemetry_s"):
-            counts = {str(name): count for name, count in self.parts.optimizer.take_counts().items()}
-            rates = self._counters.write(self.step, self._applied, counts)
-            self._observe_weights()
+            taken = {str(name): count for name, count in self.parts.optimizer.take_counts().items()}
+            names, norms = self._norms or ([], torch.zeros(0, 2, device=self._environment.device))
+            measured = (self._weights_are_finite(), norms, *self._counters.measure(taken))
+            finite, norms, counts, ranges = read_together(*measured)
+            write_gradient_norms(self._recorder, self.step, names, norms)
+            rates = self._counters.write(self.step, self._applied, counts, ranges)
+            # A window that ends with nonfinite weights is one more in the guard's streak.
+            self._observe("weight", 0.0 if finite else math.nan)
+            self._note_divergence()
             for step, loss in enumerate(self._losses, self.step - len(self._losses) + 1):
                 self._recorder.add(step, "run", "", {"step_loss": loss})
             metrics = {
@@ -182,15 +194,13 @@ class Trainer:
             self._mirror.log(self.step, metrics)
         self._write_timing()
 
-    def _observe_weights(self) -> None:
-        """Look for nonfinite weights; a window that ends with some is one more in the guard's streak."""
-        self._observe("weight", 0.0 if self.weights_finite() else math.nan)
-        self._note_divergence()
-
     def weights_finite(self) -> bool:
         """Return whether every weight is finite: only then are they worth keeping."""
+        return bool(self._weights_are_finite())
+
+    def _weights_are_finite(self) -> Tensor:
         weights = [p.detach() for p in self.parts.model.parameters()]
-        return bool(torch.stack(torch._foreach_norm(weights, math.inf)).isfinite().all())
+        return torch.stack(torch._foreach_norm(weights, math.inf)).isfinite().all()
 
     def _write_timing(self) -> None:
         steps = max(1, self._timed_steps)

@@ -6,7 +6,15 @@ import torch
 from altgrad.numerics.catalog import formats
 from altgrad.numerics.scaling import Scaler
 from altgrad.optim.counting import COUNTERS
-from altgrad.telemetry.counters import AMAX_EMA_DECAY, TrackedWeight, WindowCounters, stall_ratio, write_gradient_norms
+from altgrad.telemetry.counters import (
+    AMAX_EMA_DECAY,
+    TrackedWeight,
+    WindowCounters,
+    gradient_norms,
+    read_together,
+    stall_ratio,
+    write_gradient_norms,
+)
 from altgrad.telemetry.recorder import Recorder
 
 
@@ -24,7 +32,7 @@ def test_a_window_has_each_counter_in_its_scope_and_the_rates_of_its_sums() -> N
     weight = torch.tensor([[0.5, -2.0, 0.0, 0.25]])
     counters = WindowCounters([TrackedWeight("a.weight", weight, Scaler(formats["E4M3"]))], recorder)
     given = counts(flips=6, flips_among_updated=5, updates=20, stall=15, update_underflow=3, weight_overflow=2)
-    totals = counters.write(10, 10, {"a.weight": given})
+    totals = counters.write(10, 10, *read_together(*counters.measure({"a.weight": given})))
     found = rows(recorder)
     assert found[10, "weight", "a.weight", "elements"] == 40
     assert found[10, "weight", "a.weight", "flips"] == 6
@@ -41,9 +49,9 @@ def test_amax_its_average_and_the_bits_in_use() -> None:
     recorder = Recorder("r1")
     weight = torch.tensor([[4.0, -0.5, 0.0]])
     counters = WindowCounters([TrackedWeight("a.weight", weight, Scaler(formats["E4M3"]))], recorder)
-    counters.write(10, 10, {"a.weight": counts()})
+    counters.write(10, 10, *counters.measure({"a.weight": counts()}))
     weight[0, 0] = 8.0
-    counters.write(20, 10, {"a.weight": counts()})
+    counters.write(20, 10, *counters.measure({"a.weight": counts()}))
     found = rows(recorder)
     assert found[10, "weight", "a.weight", "amax"] == 4.0
     assert found[10, "weight", "a.weight", "range_bits"] == 3.0
@@ -55,7 +63,7 @@ def test_amax_its_average_and_the_bits_in_use() -> None:
 def test_an_all_zero_weight_has_no_range() -> None:
     recorder = Recorder("r1")
     counters = WindowCounters([TrackedWeight("a.weight", torch.zeros(2, 2), Scaler(formats["E4M3"]))], recorder)
-    counters.write(10, 10, {"a.weight": counts()})
+    counters.write(10, 10, *counters.measure({"a.weight": counts()}))
     assert math.isnan(rows(recorder)[10, "weight", "a.weight", "range_bits"])
 
 
@@ -69,10 +77,18 @@ def test_gradient_norms_are_numpys() -> None:
     recorder = Recorder("r1")
     generator = torch.Generator().manual_seed(1)
     gradients = {"a": torch.randn(3, 4, generator=generator), "b": torch.tensor([3.0, -4.0])}
-    write_gradient_norms(recorder, 5, gradients)
+    write_gradient_norms(recorder, 5, gradients, gradient_norms(gradients))
     found = rows(recorder)
     assert found[5, "gradient", "b", "l2_norm"] == 5.0
     assert found[5, "gradient", "b", "linf_norm"] == 4.0
     a = gradients["a"].double().numpy()
     assert found[5, "gradient", "a", "l2_norm"] == pytest.approx((a**2).sum() ** 0.5, rel=1e-6)
     assert found[5, "gradient", "a", "linf_norm"] == abs(a).max()
+
+
+def test_what_is_read_together_arrives_exactly() -> None:
+    given = (torch.tensor([[2**53 - 1, -7]]), torch.tensor([0.1, math.inf]), torch.tensor(True), torch.zeros(0, 2))
+    counts, reals, flag, nothing = read_together(*given)
+    assert counts.tolist() == [[2**53 - 1, -7]]
+    assert reals.tolist() == [torch.tensor(0.1).item(), math.inf]
+    assert bool(flag) and nothing.shape == (0, 2)

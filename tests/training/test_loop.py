@@ -38,7 +38,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(
     x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
     _, whole = twin.parts.model(x, y)
     whole.backward()
-    assert loss == pytest.approx(whole.item(), rel=1e-6)
+    assert loss.item() == pytest.approx(whole.item(), rel=1e-6)
     for ours, theirs in zip(trainer.parts.model.parameters(), twin.parts.model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
     assert trainer.tokens == 3 * 4 * 16

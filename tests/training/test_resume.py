@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from altgrad.study.config import RunConfig
 from altgrad.study.grid import canonical_json
@@ -109,9 +110,9 @@ def test_saved_in_the_middle_of_a_window_and_of_nonfinite_steps(
     run = make_run(training={"early_stop": {"loss": 3, "gradient": 3, "weight": 3}})
     real = Trainer._gradients
 
-    def poisoned(self: Trainer) -> float:
+    def poisoned(self: Trainer) -> torch.Tensor:
         loss = real(self)
-        return math.nan if self.step in (4, 5) else loss
+        return loss * math.nan if self.step in (4, 5) else loss
 
     monkeypatch.setattr(Trainer, "_gradients", poisoned)
     whole = train(run, corpus_folder, tmp_path / "whole")
@@ -144,9 +145,9 @@ def test_each_saved_field_is_needed(
     run = make_run(training={"early_stop": {"loss": 3, "gradient": 3, "weight": 3}, "checkpoint_every": 6})
     gradients, restore = Trainer._gradients, Trainer.load_state_dict
 
-    def poisoned(self: Trainer) -> float:
+    def poisoned(self: Trainer) -> torch.Tensor:
         loss = gradients(self)
-        return math.nan if self.step in (5, 6, 7) else loss
+        return loss * math.nan if self.step in (5, 6, 7) else loss
 
     def forgetful(self: Trainer, state: dict[str, Any]) -> None:
         restore(self, {**state, field: fresh[field]})

@@ -92,9 +92,9 @@ def test_divergence_is_a_result_with_its_last_good_weights(
 ) -> None:
     real = Trainer._gradients
 
-    def poisoned(self: Trainer) -> float:
+    def poisoned(self: Trainer) -> torch.Tensor:
         loss = real(self)
-        return math.nan if self.step >= 7 else loss
+        return loss * math.nan if self.step >= 7 else loss
 
     monkeypatch.setattr(Trainer, "_gradients", poisoned)
     assert train_run(make_run(), corpus_folder, tmp_path, False, silent) == 0
@@ -253,7 +253,7 @@ def test_a_skipped_step_is_counted_and_its_gradients_are_named(
 ) -> None:
     real = Trainer._gradients
 
-    def poisoned(self: Trainer) -> float:
+    def poisoned(self: Trainer) -> torch.Tensor:
         loss = real(self)
         if self.step == 5:
             gradient = self.parts.model.blocks[0].mlp.c_fc.raw_weight.grad
