@@ -5,8 +5,9 @@ come in as tensors (`kernel.Constants`), sizes are dynamic. Compilation takes se
 for it, or a part of it where Inductor's cache on disk is warm.
 """
 
+import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -48,7 +49,8 @@ class Kernel:
         """Call the compiled function, compiling it first where this process has not yet."""
         if self._compiled is None:
             self._compiled = self._compile()
-        with torch.no_grad():
+        # Gradients, inference mode and autocast would each be part of what Dynamo compiles for.
+        with torch.inference_mode(False), torch.no_grad(), _no_autocast():
             return self._compiled(*_plain(arguments))
 
     def _compile(self) -> Callable[..., Any]:
@@ -60,7 +62,9 @@ class Kernel:
         # Dynamo keeps versions, and their limit, by code object: each kernel has one of its own.
         code = body.__code__.replace(co_name=self.name)
         self._body = FunctionType(code, body.__globals__, self.name, closure=body.__closure__)
-        return torch.compile(self._body, dynamic=True, fullgraph=True)
+        # Inductor would carry float32's digits past a rounding to a half type: counts would see what is never stored.
+        options: dict[str, Any] = {"emulate_precision_casts": True}
+        return torch.compile(self._body, dynamic=True, fullgraph=True, options=options)
 
     def variants(self) -> int:
         """Return how many versions of the function this process has compiled; more than one would be a defect."""
@@ -71,13 +75,24 @@ class Kernel:
         return len(_debug_get_cache_entry_list(self._body.__code__))
 
 
-def _plain(argument: Any) -> Any:
-    """Return arguments with tensors that are views as tensors of their own on the same memory.
+@contextlib.contextmanager
+def _no_autocast() -> Iterator[None]:
+    """Leave autocast, which changes nothing of what kernels do, where some device is under it."""
+    with contextlib.ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
-    A view's offset and the shape of what it is a view of would be part of what Dynamo compiles for.
+
+def _plain(argument: Any) -> Any:
+    """Return arguments with views, parameters and inference tensors as plain tensors on the same memory.
+
+    A view's offset, the shape of what it is a view of, and a tensor's kind would be part of what Dynamo compiles for.
     """
     if isinstance(argument, torch.Tensor):
-        if argument._base is None and not argument.storage_offset():
+        own = argument._base is None and not argument.storage_offset()
+        if own and not argument.requires_grad and not argument.is_inference():
             return argument
         return from_dlpack(argument.detach())
     if isinstance(argument, tuple):

@@ -81,7 +81,7 @@ def round_and_count(
         int64 tensor of shape (3,).
     """
     source, target, unit = _flat(x, out, unit)
-    before = previous if previous is None else previous.reshape(source.shape)
+    before = previous if previous is None else previous.reshape(source.shape).contiguous()
     dtype = _working_dtype(x, fmt)
     if compiled and _compiles(source):
         c = tensors(fmt, dtype, x.device)
@@ -104,12 +104,12 @@ def _flat(x: Tensor, out: Tensor, unit: Tensor | None) -> tuple[Tensor, Tensor, 
     shape: tuple[int, ...] = (-1,)
     if unit is not None and unit.ndim:
         rows = unit.shape[0]
-        if unit.ndim == x.ndim and x.numel() and rows == x.shape[0] and unit.numel() == rows:
-            shape, unit = (rows, -1), unit.reshape(rows, 1)
+        if unit.ndim == x.ndim and rows == x.shape[0] and unit.numel() == rows < x.numel():
+            shape, unit = (rows, -1), unit.reshape(rows, 1).contiguous()
         else:
-            unit = unit.expand(x.shape).reshape(-1)
+            unit = unit.expand(x.shape).reshape(-1).contiguous()
     overlaps = x.untyped_storage().data_ptr() == out.untyped_storage().data_ptr()
-    source = x.reshape(shape)
+    source = x.reshape(shape).contiguous()
     if overlaps and source.data_ptr() == x.data_ptr():
         source = source.clone()  # signs are read after values are written
     target = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)

@@ -114,7 +114,7 @@ def quantize_and_count(
         nonzero elements that became 0.
 
     Raises:
-        FormatError: As in `quantize`.
+        FormatError: As in `quantize`, or if `previous` is not like `x`.
         UnknownFormatError: If no format has that name.
 
     Example:
@@ -124,7 +124,7 @@ def quantize_and_count(
     fmt = resolve(fmt)
     _check_rounding(fmt, rounding, generator)
     check_values(x, out)
-    check_values(x, previous)
+    check_values(x, previous, "previous")
     with torch.no_grad():
         key = None if generator is None or rounding == "nearest" else draw_key(generator, x.device)
         out = torch.empty_like(x) if out is None else out

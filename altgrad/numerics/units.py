@@ -18,19 +18,24 @@ def arithmetic_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def check_values(x: Tensor, out: Tensor | None = None) -> None:
-    """Refuse what cannot be rounded, or cannot receive the result.
+def check_values(x: Tensor, other: Tensor | None = None, name: str = "out") -> None:
+    """Refuse what cannot be rounded, and a tensor beside it that is not like it.
+
+    Args:
+        x: The values.
+        other: What must be like them, or None.
+        name: Of `other`, for the message.
 
     Raises:
-        FormatError: If `x` is not a float tensor, or `out` differs from it in shape, dtype or device.
+        FormatError: If `x` is not a float tensor, or `other` differs from it in shape, dtype or device.
     """
     if not x.is_floating_point():
         raise FormatError("x", f"a tensor of {x.dtype} cannot be rounded", "Give a tensor of a float dtype")
-    if out is not None and (out.shape != x.shape or out.dtype != x.dtype or out.device != x.device):
+    if other is not None and (other.shape != x.shape or other.dtype != x.dtype or other.device != x.device):
         raise FormatError(
-            "out",
-            f"it is {tuple(out.shape)} of {out.dtype} on {out.device}, the values are {tuple(x.shape)} of {x.dtype}"
-            f" on {x.device}",
+            name,
+            f"it is {tuple(other.shape)} of {other.dtype} on {other.device}, the values are {tuple(x.shape)}"
+            f" of {x.dtype} on {x.device}",
             "Give a tensor like the values",
         )
 

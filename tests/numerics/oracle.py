@@ -6,9 +6,10 @@
 import bisect
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ SPECS = {
     "E2M1": Spec(2, 1, 1, 0, 0, True),
 }
 NAMES = tuple(SPECS)
+# The references: bfloat16, and IEEE 754-2019's binary16.
+REFERENCES = {"BF16": Spec(8, 7, 127, 2, 254, True), "FP16": Spec(5, 10, 15, 2, 2046, True)}
 
 
 class Grid:
@@ -133,6 +136,27 @@ class Grid:
 GRIDS = {name: Grid(spec) for name, spec in SPECS.items()}
 
 
+@cache
+def grid_of(name: str) -> Grid:
+    """Return a format's grid; those of the references are large, and made when they are asked for."""
+    return GRIDS[name] if name in GRIDS else Grid(REFERENCES[name])
+
+
+def quantized(name: str, x: torch.Tensor, scale: float | np.ndarray = 1.0, saturate: bool = True) -> torch.Tensor:
+    """Return what `quantize` is defined to be: a division, the exact rounding, a multiplication, the cast to x's dtype.
+
+    The arithmetic is float64 for float64 values, else float32; references round what float32 holds.
+    """
+    wide = np.float64 if x.dtype == torch.float64 else np.float32
+    values, unit = x.to(torch.float64).numpy().astype(wide), np.asarray(scale, dtype=wide)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        units = values / unit
+        units = units.astype(np.float32) if name in REFERENCES else units
+        rounded = grid_of(name).round(np.atleast_1d(units).astype(np.float64), saturate)
+        result = rounded.reshape(x.shape).astype(wide) * unit
+    return torch.from_numpy(np.asarray(result)).to(x.dtype)
+
+
 def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:
     """Assert equality bit for bit, the sign of zero included; any NaN equals any NaN."""
     assert actual.dtype == expected.dtype and actual.shape == expected.shape
@@ -140,3 +164,11 @@ def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:
     differ &= ~(np.isnan(actual) & np.isnan(expected))
     where = np.flatnonzero(differ)[:5]
     assert not where.size, (where, actual.ravel()[where], expected.ravel()[where])
+
+
+def assert_same_tensor(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    """Assert for tensors, of half types too, what `assert_same` asserts."""
+    assert actual.dtype == expected.dtype and actual.shape == expected.shape
+    same = (actual == expected) & (actual.signbit() == expected.signbit()) | actual.isnan() & expected.isnan()
+    if not same.all():
+        assert_same(actual.double().numpy(), expected.double().numpy())

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import torch
 from altgrad.errors import FormatError
 from altgrad.numerics.catalog import formats
 from altgrad.numerics.rounding import quantize
-from altgrad.numerics.scaling import Scaler, scale_from_amax
-from tests.numerics.oracle import NAMES
+from altgrad.numerics.scaling import Scaler, ScalingMode, scale_from_amax
+from tests.numerics.oracle import NAMES, assert_same_tensor
 
 
 def _amax(value: float) -> torch.Tensor:
@@ -160,6 +161,70 @@ def test_one_scale_a_row() -> None:
     # One row's bad value leaves the others alone.
     scaler.advance(torch.tensor([[float("nan")], [896.0], [448.0]]))
     assert scaler.amax_history.tolist() == [[-1.0, 896.0, 448.0], [448.0, 0.0, 1792.0]]
+
+
+@pytest.mark.parametrize("power_of_two", [True, False])
+@pytest.mark.parametrize("mode", ["delayed", "current"])
+def test_a_scale_a_row_is_the_rows_own_scale_for_the_tensor(mode: ScalingMode, power_of_two: bool) -> None:
+    # Row by row the state and the rounding are those of a scaler of that row alone, bad values included.
+    generator = torch.Generator().manual_seed(3)
+    for name in ("E0M7", "E4M3", "E7M0", "binary8p3se"):
+        together = Scaler(name, mode, history=3, per_row=True, power_of_two=power_of_two, rows=4)
+        apart = [Scaler(name, mode, history=3, power_of_two=power_of_two) for _ in range(4)]
+        x = torch.randn(4, 50, generator=generator)
+        together.initialize(x)
+        for scaler, row in zip(apart, x, strict=True):
+            scaler.initialize(row)
+        for step in range(6):
+            x = torch.randn(4, 50, generator=generator) * torch.tensor([[1e-9], [1.0], [0.0], [1e9]]) * 3.0**step
+            x[step % 4, 0] = float("nan") if step == 2 else 1.0
+            together.advance(together.amax_of(x))
+            for i, scaler in enumerate(apart):
+                scaler.advance(scaler.amax_of(x[i]))
+                assert torch.equal(together.scale[i, 0], scaler.scale)
+            rows = [quantize(row, name, scaler.scale) for row, scaler in zip(x, apart, strict=True)]
+            assert_same_tensor(quantize(x, name, together.scale), torch.stack(rows))
+        if power_of_two:
+            assert (torch.frexp(together.scale).mantissa == 0.5).all()
+        elif mode == "current":
+            live = [0, 1, 3]  # zeros have scale 1
+            exact = together.amax_of(x)[live] / formats[name].max
+            assert torch.equal(together.scale[live], exact.clamp(min=2.0**-126 / formats[name].smallest_subnormal))
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.parametrize("power_of_two", [True, False])
+def test_the_scale_ahead_is_the_scale_of_advance(per_row: bool, power_of_two: bool) -> None:
+    settings: dict[str, Any] = {"per_row": per_row, "power_of_two": power_of_two, "rows": 2 if per_row else None}
+    at_once, in_two = Scaler("E4M3", history=2, **settings), Scaler("E4M3", history=2, **settings)
+    generator = torch.Generator().manual_seed(4)
+    for scaler in (at_once, in_two):
+        scaler.initialize(torch.ones(2, 3))
+    for step in range(5):
+        amax = at_once.amax_of(torch.randn(2, 3, generator=generator) * 10.0 ** (step % 3))
+        at_once.advance(amax)
+        in_two.advance_ahead()
+        assert torch.equal(in_two.scale, at_once.scale)  # before it knows the amax
+        in_two.remember(amax)
+        assert torch.equal(in_two.amax_history, at_once.amax_history)
+
+
+def test_nothing_moves_ahead_without_a_history_or_in_eval_mode() -> None:
+    scaler = Scaler("E4M3", history=2)
+    scaler.advance_ahead()
+    assert scaler.scale.item() == 1.0
+    scaler.remember(_amax(896.0))
+    scaler.eval()
+    scaler.advance_ahead()
+    scaler.remember(_amax(1e6))
+    assert scaler.scale.item() == 1.0 and scaler.amax_history.tolist() == [896.0, -1.0]
+    scaler.train()
+    scaler.advance_ahead()
+    assert scaler.scale.item() == 2.0
+    current = Scaler("E4M3", "current")
+    current.advance_ahead()
+    current.remember(_amax(1e6))
+    assert current.scale.item() == 1.0
 
 
 def test_amax_of() -> None:

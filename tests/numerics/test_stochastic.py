@@ -27,7 +27,7 @@ def _round(x: torch.Tensor, name: str, seed: int = 0, scale: float | None = None
     return quantize(x, name, scale, "stochastic", generator=_generator(seed))
 
 
-def _mix(index: int, first: int, second: int) -> int:
+def mix(index: int, first: int, second: int) -> int:
     """The hash, in Python's integers."""
     mask = 2**32 - 1
     h = (index ^ first) & mask
@@ -40,7 +40,7 @@ def test_the_hash_is_the_plain_python_one() -> None:
     for seed in range(3):
         key = draw_key(_generator(seed), CPU)
         first, second = (word & (2**32 - 1) for word in key.tolist())
-        expected = [_mix(index, first, second) for index in range(3000)]
+        expected = [mix(index, first, second) for index in range(3000)]
         assert [word & (2**32 - 1) for word in hash_indices(torch.Size((3000,)), key).tolist()] == expected
         lattice = [(2 * (word >> 16) + 1) * 2.0**-17 for word in expected]
         assert thresholds(torch.Size((30, 100)), key, torch.float32).flatten().tolist() == lattice
