@@ -6,6 +6,7 @@ for it, or a part of it where Inductor's cache on disk is warm.
 """
 
 import contextlib
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from types import FunctionType
@@ -22,6 +23,17 @@ SMALLEST = 32
 small tensor of constants, or for 0 or 1, and compile a version for it."""
 
 _KERNELS: "weakref.WeakSet[Kernel]" = weakref.WeakSet()
+
+
+def tile_rows(width: int, device: torch.device, elements: int = TILE) -> int:
+    """Return how many rows of a width an eager pass takes at once: on a CPU a tile's, on a GPU any number.
+
+    Args:
+        width: Elements of a row.
+        device: Where they are.
+        elements: Elements of a tile.
+    """
+    return max(1, elements // max(width, 1)) if device.type == "cpu" else sys.maxsize
 
 
 class Kernel:

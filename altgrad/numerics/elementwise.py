@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from altgrad.numerics.compiling import SMALLEST, TILE, Kernel
+from altgrad.numerics.compiling import SMALLEST, Kernel, tile_rows
 from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.kernel import WORDS, Constants, Packed, numbers, round_nearest, round_stochastic, tensors
 from altgrad.numerics.noise import thresholds
@@ -156,7 +156,7 @@ def _round_in_tiles(
 ) -> None:
     """Round eagerly, a tile after the other so that passes stay within caches, and count where there are counts."""
     width = x.shape[1] if x.ndim == 2 else 1
-    step = max(1, TILE // max(width, 1))
+    step = tile_rows(width, x.device)
     working = torch.float64 if reference else arithmetic_dtype(x.dtype)
     scratch = torch.empty((min(step, x.shape[0]), *x.shape[1:]), dtype=WORDS[working].integer, device=x.device)
     for first in range(0, x.shape[0], step):

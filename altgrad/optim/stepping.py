@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from altgrad.numerics.compiling import SMALLEST, Kernel
+from altgrad.numerics.compiling import SMALLEST, Kernel, tile_rows
 from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.noise import draw_key
 from altgrad.numerics.units import arithmetic_dtype
@@ -144,7 +144,7 @@ class SheetStep:
         """Return the slices of a block that one call takes: tiles, or all of it."""
         rows, width = block.rows.stop - block.rows.start, self._sheet.width
         if not self._uses_kernels(block):
-            tile = max(1, _TILE // width)
+            tile = tile_rows(width, self._sheet.weights.device, _TILE)
             return [slice(first, min(first + tile, rows)) for first in range(0, rows, tile)]
         if rows == width:  # equal sizes would tie the two in the one compiled version
             return [slice(0, rows // 3), slice(rows // 3, rows)]

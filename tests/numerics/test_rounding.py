@@ -105,6 +105,21 @@ def test_one_scale_a_row() -> None:
         assert_same(quantize(x.bfloat16(), name, scales).float().numpy()[0], _bf16_row(x[0], name, 2.0**-40))
 
 
+def test_scales_broadcast_as_arithmetic_does() -> None:
+    x = torch.randn(4, 6, 35, generator=torch.Generator().manual_seed(0)) * 30
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(35,), (1,), (1, 1, 1), (6, 1), (6, 35), (4, 1, 1), (1, 6, 1), (4, 6, 1), (4, 1, 35), (4, 6, 35)]
+    for shape in shapes:
+        scale = torch.rand(shape, generator=generator) * 4 + 0.1
+        for name in ("E4M3", "E7M0", "BF16"):
+            expected = quantized(name, x, scale.numpy())
+            assert_same_tensor(quantize(x, name, scale), expected)
+            assert_same_tensor(quantize(x, name, scale.double()), expected)
+    vector = x.flatten()
+    each = torch.rand(vector.shape, generator=generator) + 0.1
+    assert_same_tensor(quantize(vector, "E4M3", each), quantized("E4M3", vector, each.numpy()))
+
+
 def _bf16_row(x: torch.Tensor, name: str, scale: float) -> np.ndarray:
     return _expected(name, x.bfloat16().float().numpy(), scale, True, np.float32)
 
