@@ -5,13 +5,16 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.altgrad-installed
+# The peers of the benchmarks, apart from what the package runs with; and options, for example BENCH="peers --quick".
+PEERS := $(VENV)/bench
+BENCH ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Processes for the tests; each keeps to one thread.
 TEST_PROCESSES ?= 2
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format schema figures clean distclean
+.PHONY: help setup demo test check format schema figures bench clean distclean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -55,6 +58,16 @@ figures: $(STAMP) ## Draw the pictures of the README and of docs/ anew (needs gr
 	altgrad formats E0M7 E2M5 E3M4 E4M3 E5M2 E6M1 E7M0 --plot docs/images/formats.png > /dev/null
 	altgrad formats --plot 'docs/images/formats/{name}.png' > /dev/null
 	snakemake --workflow-profile profiles/demo --rulegraph | dot -Grankdir=LR -Tsvg > docs/images/rulegraph.svg
+
+bench: $(STAMP) $(PEERS)/.installed ## Measure against peers and targets; results/bench (about 10 minutes)
+	PATH="$(CURDIR)/$(PEERS)/bin:$$PATH" PYTHONPATH="$(CURDIR)/$(PEERS)" python -m benchmarks $(BENCH)
+
+$(PEERS)/.installed: $(STAMP) envs/requirements-bench.txt
+	@echo "Installing the peers"
+	@rm -rf $(PEERS)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --target $(PEERS) \
+	  --requirement envs/requirements-bench.txt
+	@touch $@
 
 clean: ## Remove the demonstration's results and the tools' caches
 	rm -rf results/demo reports/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The benchmarks: AltGrad beside its peers and its own targets, as ratios."""
