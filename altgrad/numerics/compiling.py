@@ -74,8 +74,12 @@ class Kernel:
         # Dynamo keeps versions, and their limit, by code object: each kernel has one of its own.
         code = body.__code__.replace(co_name=self.name)
         self._body = FunctionType(code, body.__globals__, self.name, closure=body.__closure__)
-        # Inductor would carry float32's digits past a rounding to a half type: counts would see what is never stored.
-        options: dict[str, Any] = {"emulate_precision_casts": True}
+        options: dict[str, Any] = {
+            # Else Inductor carries float32's digits past a rounding to a half type, and counts see what is never stored.
+            "emulate_precision_casts": True,
+            # It decides by the first call's sizes whether to use threads, for good: a small one must not forbid them.
+            "cpp.min_chunk_size": 1,
+        }
         return torch.compile(self._body, dynamic=True, fullgraph=True, options=options)
 
     def variants(self) -> int:

@@ -19,9 +19,9 @@ from altgrad.optim.counting import COUNTERS
 WIDTH = 1024
 """Elements of a row, where no scale a row sets the width."""
 
-# Elements that are stepped together: the metric is written, and read again while it is still in the caches.
-_BLOCK = {"cpu": 1 << 22}
-_BLOCK_ON_DEVICES = 1 << 27
+# Elements that are stepped together; memory for their metric is kept. On a CPU kernels that count write the weights to
+# new memory first (Inductor's doing), and much of that at once is slow to come by.
+_BLOCK, _COUNTED_BLOCK, _BLOCK_ON_DEVICES = 1 << 24, 1 << 22, 1 << 27
 
 
 class Block(NamedTuple):
@@ -155,13 +155,16 @@ class Sheet:
             steps.append(own["step"])
         return steps
 
-    def blocks(self, steps: Sequence[int]) -> list[Block]:
+    def blocks(self, steps: Sequence[int], counted: bool) -> list[Block]:
         """Return the runs of parameters that are stepped together: neighbors with the same number of their step.
 
         Args:
             steps: The number of each parameter's step, 0 for one that takes none.
+            counted: Whether the step is counted.
         """
-        most = _BLOCK.get(self.weights.device.type, _BLOCK_ON_DEVICES) // self.width
+        on_cpu = self.weights.device.type == "cpu"
+        most = (_COUNTED_BLOCK if counted else _BLOCK) if on_cpu else _BLOCK_ON_DEVICES
+        most //= self.width
         blocks: list[Block] = []
         for i, step in enumerate(steps):
             if not step or self.starts[i] == self.starts[i + 1]:

@@ -55,7 +55,7 @@ class SheetStep:
     def run(self, steps: Sequence[int]) -> None:
         """Step every parameter whose step has a number; the others, and their scales, stay as they are."""
         sheet, bank = self._sheet, self._sheet.bank
-        blocks = sheet.blocks(steps)
+        blocks = sheet.blocks(steps, self._recipe.counts)
         if bank is None:
             for block in blocks:
                 self._step(block, None, None)

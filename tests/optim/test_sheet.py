@@ -59,8 +59,8 @@ def test_the_layout_by_hand():
 
 def test_blocks_are_runs_of_parameters_with_one_step():
     sheet = Sheet(weights(), None, {}, ())
-    assert [(b.rows, b.entries, b.step) for b in sheet.blocks([2, 2, 2])] == [(slice(0, 5), slice(0, 3), 2)]
-    assert [(b.rows, b.entries, b.step) for b in sheet.blocks([2, 0, 1])] == [
+    assert [(b.rows, b.entries, b.step) for b in sheet.blocks([2, 2, 2], False)] == [(slice(0, 5), slice(0, 3), 2)]
+    assert [(b.rows, b.entries, b.step) for b in sheet.blocks([2, 0, 1], True)] == [
         (slice(0, 1), slice(0, 1), 2),
         (slice(4, 5), slice(2, 3), 1),
     ]
