@@ -75,7 +75,7 @@ class Kernel:
         code = body.__code__.replace(co_name=self.name)
         self._body = FunctionType(code, body.__globals__, self.name, closure=body.__closure__)
         options: dict[str, Any] = {
-            # Else Inductor carries float32's digits past a rounding to a half type, and counts see what is never stored.
+            # Else Inductor carries float32's digits past a rounding to a half type; counts see what is never stored.
             "emulate_precision_casts": True,
             # It decides by the first call's sizes whether to use threads, for good: a small one must not forbid them.
             "cpp.min_chunk_size": 1,
