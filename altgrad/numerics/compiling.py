@@ -37,7 +37,7 @@ def tile_rows(width: int, device: torch.device, elements: int = TILE) -> int:
 
 
 class Kernel:
-    """A function on tensors in two forms, plain and compiled.
+    """A function on tensors, compiled at its first call.
 
     Args:
         function: The function. Its tensors' sizes must not decide what it does, nor values anything.
@@ -52,10 +52,6 @@ class Kernel:
         self._body: FunctionType | None = None
         self._compiled: Callable[..., Any] | None = None
         _KERNELS.add(self)
-
-    def eager(self, *arguments: Any) -> Any:
-        """Call the function as it is."""
-        return self._function(*arguments, **self._fixed)
 
     def compiled(self, *arguments: Any) -> Any:
         """Call the compiled function, compiling it first where this process has not yet."""
