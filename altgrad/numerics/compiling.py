@@ -1,7 +1,7 @@
 """Kernels: elementwise functions that run eagerly in tiles, or compiled in one pass, with the same bits.
 
 A kernel is compiled once for all formats and all shapes (Dynamo calls each further version a recompilation): formats
-come in as tensors (`kernel.Constants`), sizes are dynamic. Compilation takes seconds; the first call in a process pays
+come in as tensors (`kernel.Packed`), sizes are dynamic. Compilation takes seconds; the first call in a process pays
 for it, or a part of it where Inductor's cache on disk is warm.
 """
 
