@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch.utils.dlpack import from_dlpack
+from torch.utils.dlpack import from_dlpack, to_dlpack
 
 TILE = 1 << 18
 """Elements of a tile in eager mode: a pass over it stays within the caches of most processors (1 MiB of float32)."""
@@ -22,18 +22,19 @@ SMALLEST = 32
 """Sizes from which tensors go to kernels. Below it is not worth it, and the compiler could take a size for that of a
 small tensor of constants, or for 0 or 1, and compile a version for it."""
 
+_DEVICES = ("cpu", "cuda")
+
 _KERNELS: "weakref.WeakSet[Kernel]" = weakref.WeakSet()
 
 
-def tile_rows(width: int, device: torch.device, elements: int = TILE) -> int:
+def tile_rows(width: int, device: torch.device) -> int:
     """Return how many rows of a width an eager pass takes at once: on a CPU a tile's, on a GPU any number.
 
     Args:
         width: Elements of a row.
         device: Where they are.
-        elements: Elements of a tile.
     """
-    return max(1, elements // max(width, 1)) if device.type == "cpu" else sys.maxsize
+    return max(1, TILE // max(width, 1)) if device.type == "cpu" else sys.maxsize
 
 
 class Kernel:
@@ -57,7 +58,8 @@ class Kernel:
         """Call the compiled function, compiling it first where this process has not yet."""
         if self._compiled is None:
             self._compiled = self._compile()
-        # Gradients, inference mode and autocast would each be part of what Dynamo compiles for.
+        if not _special_mode():  # leaving modes takes as long as all other preparations of a call
+            return self._compiled(*_plain(arguments))
         with torch.inference_mode(False), torch.no_grad(), _no_autocast():
             return self._compiled(*_plain(arguments))
 
@@ -87,11 +89,16 @@ class Kernel:
         return len(_debug_get_cache_entry_list(self._body.__code__))
 
 
+def _special_mode() -> bool:
+    """Return whether gradients, inference mode or autocast are on: each would be part of what Dynamo compiles for."""
+    return torch.is_grad_enabled() or torch.is_inference_mode_enabled() or any(map(torch.is_autocast_enabled, _DEVICES))
+
+
 @contextlib.contextmanager
 def _no_autocast() -> Iterator[None]:
     """Leave autocast, which changes nothing of what kernels do, where some device is under it."""
     with contextlib.ExitStack() as stack:
-        for device in ("cpu", "cuda"):
+        for device in _DEVICES:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         yield
@@ -106,7 +113,7 @@ def _plain(argument: Any) -> Any:
         own = argument._base is None and not argument.storage_offset()
         if own and not argument.requires_grad and not argument.is_inference():
             return argument
-        return from_dlpack(argument.detach())
+        return from_dlpack(to_dlpack(argument.detach()))
     if isinstance(argument, tuple):
         parts = [_plain(part) for part in argument]
         return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)

@@ -109,11 +109,12 @@ def _flat(x: Tensor, out: Tensor, unit: Tensor | None) -> tuple[Tensor, Tensor, 
         else:
             unit = unit.expand(x.shape).reshape(-1).contiguous()
     overlaps = x.untyped_storage().data_ptr() == out.untyped_storage().data_ptr()
-    source = x.reshape(shape).contiguous()
+    # A flat tensor stays itself: kernels would have to make a plain tensor of a view of it.
+    source = (x if x.ndim == len(shape) == 1 else x.reshape(shape)).contiguous()
     if overlaps and source.data_ptr() == x.data_ptr():
         source = source.clone()  # signs are read after values are written
     target = out if out.is_contiguous() else torch.empty_like(out, memory_format=torch.contiguous_format)
-    return source, target.view(shape), unit
+    return source, target if target.shape == source.shape else target.view(shape), unit
 
 
 def _compiles(source: Tensor) -> bool:

@@ -18,9 +18,6 @@ from altgrad.optim.metric import needs_wide_sums, relative_ulp_power
 from altgrad.optim.recipe import Recipe, Rows, move, move_and_settle, settle
 from altgrad.optim.sheet import Block, Sheet
 
-# A dozen tiles take part in a step; together they stay within a few MiB.
-_TILE = 1 << 16
-
 
 class SheetStep:
     """One step of one sheet.
@@ -144,7 +141,7 @@ class SheetStep:
         """Return the slices of a block that one call takes: tiles, or all of it."""
         rows, width = block.rows.stop - block.rows.start, self._sheet.width
         if not self._uses_kernels(block):
-            tile = tile_rows(width, self._sheet.weights.device, _TILE)
+            tile = tile_rows(width, self._sheet.weights.device)
             return [slice(first, min(first + tile, rows)) for first in range(0, rows, tile)]
         if rows == width:  # equal sizes would tie the two in the one compiled version
             return [slice(0, rows // 3), slice(rows // 3, rows)]

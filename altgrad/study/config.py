@@ -136,7 +136,9 @@ class TrainingConfig(Closed):
     early_stop: EarlyStopConfig = EarlyStopConfig()
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda is an error where there is none")
     threads: PositiveInt = Field(1, description="CPU threads; part of what makes a run repeatable")
-    compile: Literal["auto", "on", "off"] = Field("auto", description="auto: compiled where the work repays it")
+    compile: Literal["auto", "on", "graphs", "off"] = Field(
+        "auto", description="auto: compiled where the work repays it; graphs: compiled, on CUDA replayed as CUDA graphs"
+    )
     autocast: Literal["auto", "bf16", "off"] = Field("auto", description="auto: BF16 on CUDA, off on CPU")
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ class Environment:
         device_name: The device's own name.
         threads: CPU threads.
         compiled: Whether the model's forward and backward passes and the optimizer's step are compiled.
+        graphs: Whether the compiled passes are replayed as CUDA graphs where the device has them.
         autocast: Whether matrix products run in BF16 under autocast.
         torch: PyTorch's version.
     """
@@ -37,6 +38,7 @@ class Environment:
     device_name: str
     threads: int
     compiled: bool
+    graphs: bool
     autocast: bool
     torch: str
 
@@ -74,7 +76,8 @@ def resolve_environment(run: RunConfig, parameters: int) -> Environment:
         device=device,
         device_name=torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
         threads=training.threads,
-        compiled={"auto": auto, "on": True, "off": False}[training.compile],
+        compiled={"auto": auto, "on": True, "graphs": True, "off": False}[training.compile],
+        graphs=training.compile == "graphs",
         autocast={"auto": device == "cuda", "bf16": True, "off": False}[training.autocast],
         torch=torch.__version__,
     )

@@ -76,7 +76,9 @@ class Trainer:
         parts.optimizer.hold_gradients()
         model = parts.model
         self._forward: Callable[..., tuple[Tensor, Tensor]] = (
-            torch.compile(model, dynamic=False) if environment.compiled else model
+            torch.compile(model, dynamic=False, mode="reduce-overhead" if environment.graphs else "default")
+            if environment.compiled
+            else model
         )
 
     @property

@@ -60,6 +60,19 @@ def test_set_aside_trains_beside_and_comes_back_without_training(
     assert (tmp_path / "final.safetensors").read_bytes() == first
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
+def test_a_compiled_run_learns_what_an_eager_one_does(
+    make_run: MakeRun, corpus_folder: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for setting in ("off", "graphs"):  # on a CPU there are no graphs, so this is "on" too
+        run = make_run(update="adamw", storage="master", training={"compile": setting}, model={"dropout": 0.0})
+        train_run(run, corpus_folder, tmp_path / setting, False, silent)
+        found[setting] = json.loads((tmp_path / setting / "summary.json").read_text())
+    assert (found["off"]["compiled"], found["graphs"]["compiled"]) == (False, True)
+    assert found["graphs"]["val_loss"] == pytest.approx(found["off"]["val_loss"], abs=1e-4)
+
+
 def test_saving_more_often_changes_nothing(make_run: MakeRun, corpus_folder: Path, tmp_path: Path) -> None:
     train_run(make_run(), corpus_folder, tmp_path / "a", False, silent)
     train_run(make_run(training={"checkpoint_every": 1}), corpus_folder, tmp_path / "b", False, silent)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -59,8 +60,11 @@ def test_a_killed_snakemake_takes_its_training_along_and_the_run_ends_with_the_s
     process = command.start(*arguments)
     with process:
         wait_for(lambda: any((run / "state").glob("*/manifest.json")))
-        assert trainings_in(command.folder)
+        # The training stands still while Snakemake dies, so that it cannot end first on a machine that is busy.
+        (training_process,) = trainings_in(command.folder)
+        os.kill(training_process, signal.SIGSTOP)
         process.kill()
+    os.kill(training_process, signal.SIGCONT)
     wait_for(lambda: not trainings_in(command.folder))
     assert not (run / "summary.json").exists()
 
