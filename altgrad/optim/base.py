@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 from altgrad.errors import OptimizerError
 from altgrad.numerics.scaling import Scaler
 from altgrad.optim.binding import bind_scalers, resolve_format
-from altgrad.optim.counting import COUNTERS
+from altgrad.optim.counting import COUNTERS, SUMS
 from altgrad.optim.direction import Direction
 from altgrad.optim.recipe import Recipe
 from altgrad.optim.settings import check_settings
@@ -57,6 +57,7 @@ class GridOptimizer(torch.optim.Optimizer):
         self.compiled = compiled
         self._laid: dict[int, list[Sheet]] = {}
         self._counts: dict[Tensor, Tensor] = {}
+        self._sums: dict[Tensor, Tensor] = {}
         check_settings(self._name, defaults)
         super().__init__(params, defaults)
 
@@ -87,6 +88,7 @@ class GridOptimizer(torch.optim.Optimizer):
         group["fmt"] = group["fmt"] and group["fmt"].name
         for p, scaler in zip(group["params"], group["scalers"] or (), strict=False):
             self._counts[p] = torch.zeros(len(COUNTERS), dtype=torch.int64, device=p.device)
+            self._sums[p] = torch.zeros(len(SUMS), dtype=torch.float64, device=p.device)
             p.copy_(land(p, scaler.fmt, scaler.scale, group["storage"], self.generator))
 
     def _complete(self, group: dict[str, Any]) -> dict[str, Any]:
@@ -153,9 +155,7 @@ class GridOptimizer(torch.optim.Optimizer):
                     raise OptimizerError(self._name, "a gradient is sparse", "Set sparse=False in the embedding")
                 sheet.gather_gradients()
                 steps = sheet.count_steps(self.state, active)
-                fmt = None if sheet.scalers is None else sheet.scalers[0].fmt
-                recipe, counts = self._recipe(group), sheet.counts
-                SheetStep(sheet, recipe, fmt, group, self.generator, self.compiled, counts).run(steps)
+                SheetStep(sheet, self._recipe(group), sheet.fmt, group, self.generator, self.compiled).run(steps)
                 # Written was the sheet, not the parameters; a backward pass through what they held must not pass.
                 torch.autograd.graph.increment_version(sheet.params)
         return loss
@@ -191,10 +191,10 @@ class GridOptimizer(torch.optim.Optimizer):
         names = self.directions[group["direction"]].buffers
         sheets = [Sheet(params, scalers or None, self.state, names) for params, scalers in kinds.values()]
         for sheet in sheets:
-            for p, counts in zip(sheet.params, sheet.counts, strict=True):
+            for p, counts, sums in zip(sheet.params, sheet.counts, sheet.sums, strict=True):
                 if p in self._counts:
-                    counts.copy_(self._counts[p])
-                    self._counts[p] = counts
+                    self._counts[p] = counts.copy_(self._counts[p])
+                    self._sums[p] = sums.copy_(self._sums[p])
         return sheets
 
     def _recipe(self, group: dict[str, Any]) -> Recipe:
@@ -214,34 +214,63 @@ class GridOptimizer(torch.optim.Optimizer):
             For each quantized weight of a group with `count`, by its name (its index over all groups where there are
             no names): int64 tensor of shape `(len(COUNTERS),)` on the weight's device.
         """
+        return self._take(self._counts)
+
+    def take_sums(self) -> dict[str | int, Tensor]:
+        """Return the sums since the last call, and start again from zero.
+
+        Returns:
+            As `take_counts`: float64 tensors of shape `(len(SUMS),)`.
+        """
+        return self._take(self._sums)
+
+    def _take(self, accumulators: dict[Tensor, Tensor]) -> dict[str | int, Tensor]:
         taken: dict[str | int, Tensor] = {}
-        for index, name, counts in self._counted():
-            taken[index if name is None else name] = counts.clone()
-            counts.zero_()
+        for index, name, p in self._counted():
+            taken[index if name is None else name] = accumulators[p].clone()
+            accumulators[p].zero_()
         return taken
 
+    @torch.no_grad()
+    def preview_updates(self) -> dict[str | int, Tensor]:
+        """Return the updates that `step` would intend with the gradients of now, and change nothing.
+
+        Returns:
+            As `take_counts`: u - w, of each weight's shape and dtype, before any rounding to the grid.
+        """
+        updates: dict[Tensor, Tensor] = {}
+        for group, sheets in self._sheets():
+            for sheet in sheets if group["fmt"] is not None else ():
+                sheet.gather_gradients()
+                steps = [0 if p.grad is None else self.state.get(p, {}).get("step", 0) + 1 for p in sheet.params]
+                # Without a generator: a preview draws nothing.
+                ahead = SheetStep(sheet, self._recipe(group), sheet.fmt, group, None, self.compiled).preview(steps)
+                updates.update({p: sheet.view(ahead, i) for i, p in enumerate(sheet.params)})
+        return {index if name is None else name: updates[p] for index, name, p in self._counted()}
+
     def _counted(self) -> Iterator[tuple[int, str | None, Tensor]]:
-        """Iterate over the accumulators in use, with their parameters' indices and names."""
+        """Iterate over the parameters that are counted, with their indices and names."""
         start = 0
         for group in self.param_groups:
             names = group.get("param_names") or itertools.repeat(None)
             for index, (p, name) in enumerate(zip(group["params"], names, strict=False), start):
                 if group["count"] and p in self._counts:
-                    yield index, name, self._counts[p]
+                    yield index, name, p
             start += len(group["params"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on but the weights and their scales.
 
         Returns:
-            torch's `state` and `param_groups` (without the scalers, whose state is the model's), `counts` (the
-            accumulators by parameter index) and, where there is one, the `generator`'s state.
+            torch's `state` and `param_groups` (without the scalers, whose state is the model's), `counts` and
+            `sums` (the accumulators by parameter index) and, where there is one, the `generator`'s state.
         """
         state = super().state_dict()
         state["param_groups"] = [
             {name: value for name, value in group.items() if name != "scalers"} for group in state["param_groups"]
         ]
-        state["counts"] = {index: counts.clone() for index, _, counts in self._counted()}
+        for name, accumulators in (("counts", self._counts), ("sums", self._sums)):
+            state[name] = {index: accumulators[p].clone() for index, _, p in self._counted()}
         if self.generator is not None:
             state["generator"] = self.generator.get_state()
         return state
@@ -250,8 +279,8 @@ class GridOptimizer(torch.optim.Optimizer):
         """Restore what `state_dict` returned. The scalers stay the optimizer's own.
 
         Args:
-            state_dict: As from `state_dict`. Without a generator's state the generator stays where it is; counts that
-                are missing are zero.
+            state_dict: As from `state_dict`. Without a generator's state the generator stays where it is; counts and
+                sums that are missing are zero.
 
         Raises:
             OptimizerError: If a group was saved with another format.
@@ -270,11 +299,12 @@ class GridOptimizer(torch.optim.Optimizer):
             group["scalers"] = old["scalers"]
         if self.generator is not None and "generator" in state_dict:
             self.generator.set_state(state_dict["generator"].cpu())
-        saved_counts = state_dict.get("counts", {})
-        for index, _, counts in self._counted():
-            counts.copy_(saved_counts[index]) if index in saved_counts else counts.zero_()
+        for name, accumulators in (("counts", self._counts), ("sums", self._sums)):
+            saved = state_dict.get(name, {})
+            for index, _, p in self._counted():
+                accumulators[p].copy_(saved[index]) if index in saved else accumulators[p].zero_()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copying and pickling keep: torch's part, the generator, the counts and how to step."""
-        own = {"generator": self.generator, "compiled": self.compiled, "_counts": self._counts, "_laid": {}}
-        return {**super().__getstate__(), **own}
+        own = {"generator": self.generator, "compiled": self.compiled, "_laid": {}}
+        return {**super().__getstate__(), **own, "_counts": self._counts, "_sums": self._sums}

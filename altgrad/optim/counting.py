@@ -1,4 +1,4 @@
-"""Exact counts of what one step did to quantized weights, made where the values are, with no host sync.
+"""Exact counts of what one step did to quantized weights, and sums over it, made where the values are: no host sync.
 
 With g the gradient, u the intended weight, q(.) rounding to nearest on the grid at the step's scale, and "on the grid"
 true of every element that was stored there before the step (of all elements, where masters are stored):
@@ -12,6 +12,11 @@ true of every element that was stored there before the step (of all elements, wh
 - `update_underflow` (STAB-01, optimizer): u differs from w_old, but w_new does not.
 - `weight_overflow` (STAB-01): |x| is above scale * max, x being w_new where masters are stored, else u.
 - `weight_underflow` (STAB-01): x is nonzero and rounds to 0.
+
+Summed, for the effective descent quality (EDQ):
+
+- `intended_sq`: squares of the intended update, u - w_old.
+- `realised_dot`: its products with the realised one, q(w_new) - q(w_old).
 """
 
 from collections.abc import Callable
@@ -34,6 +39,9 @@ COUNTERS: tuple[str, ...] = (
 )
 """Names of the counts, in the order of their places."""
 
+SUMS: tuple[str, ...] = ("intended_sq", "realised_dot")
+"""Names of the sums, in the order of their places."""
+
 ZERO_UPDATE = COUNTERS.index("zero_update")
 
 _Comparison = Callable[..., Tensor]
@@ -42,7 +50,7 @@ _Comparison = Callable[..., Tensor]
 def count_rows(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, stored_on_grid: bool) -> Tensor:
     """Count what a step did to each row.
 
-    Two counts share one float, whose sum over a row is exact: half as many sums.
+    Two counts share one float, whose sum over a row is exact: half as many reductions.
 
     Args:
         w_old: The weights before the step, (rows, width), any float dtype.
@@ -53,7 +61,7 @@ def count_rows(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, s
         stored_on_grid: Whether the step was rounded to the grid (and `w_new` therefore equals q(w_new)).
 
     Returns:
-        (rows, 5), pairs of counts for `unpack`.
+        (rows, 7), pairs of counts and the sums, for `unpack`.
     """
     q_old = _on_grid(w_old, grid)
     q_new = w_new if stored_on_grid else _on_grid(u, grid)
@@ -76,22 +84,25 @@ def count_rows(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, s
         flips, flips_among_updated = changed, changed_among_updated
         moved = lost = torch.zeros_like(changed)
     pairs = ((flips, flips_among_updated), (updated, stall), (same, moved), (lost, overflow), (underflow, None))
-    return torch.stack([_packed_sum(low, high) for low, high in pairs], dim=1)
+    packed = [_packed_sum(low, high) for low, high in pairs]
+    intended = u - w_old
+    sums = [(intended * other).sum(1, dtype=packed[0].dtype) for other in (intended, q_new - q_old)]
+    return torch.stack([*packed, *sums], dim=1)
 
 
-def unpack(pairs: Tensor, width: int) -> Tensor:
-    """Return the counts that `count_rows` packed.
+def unpack(packed: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return the counts and sums that `count_rows` packed.
 
     Args:
-        pairs: (rows, 5).
+        packed: (rows, 7).
         width: The rows' width.
 
     Returns:
-        int64 tensor (rows, len(COUNTERS)).
+        int64 tensor (rows, len(COUNTERS)) and float64 tensor (rows, len(SUMS)).
     """
-    whole = pairs.to(torch.int64)
+    pairs, sums = packed[:, : -len(SUMS)].to(torch.int64), packed[:, -len(SUMS) :].to(torch.float64)
     base = _base(width)
-    return torch.stack((whole % base, whole // base), dim=2).flatten(1)[:, : len(COUNTERS)]
+    return torch.stack((pairs % base, pairs // base), dim=2).flatten(1)[:, : len(COUNTERS)], sums
 
 
 def _on_grid(x: Tensor, grid: Grid) -> Tensor:

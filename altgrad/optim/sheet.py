@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.scaling import Scaler
-from altgrad.optim.counting import COUNTERS
+from altgrad.optim.counting import COUNTERS, SUMS
 
 WIDTH = 1024
 """Elements of a row, where no scale a row sets the width."""
@@ -55,7 +56,8 @@ class Sheet:
         entry_of_row: int64 (rows,), the parameter that a row belongs to.
         columns: int32 (rows, 1), how many elements of a row are not padding; None where nothing is padded.
         padding: int64 (parameters,), how many elements are.
-        counts: int64 (parameters, len(COUNTERS)), sums since they were last taken.
+        counts: int64 (parameters, len(COUNTERS)), added up since they were last taken.
+        sums: float64 (parameters, len(SUMS)), likewise.
         bank: The parameters' scales as one scaler with a scale for each of its rows: a parameter each, or one for each
             row of the sheet where scales are per row. None for plain parameters.
     """
@@ -83,7 +85,8 @@ class Sheet:
         empty = [count * self.width - size for count, size in zip(counts, sizes, strict=True)]
         self.padding = torch.tensor(empty).to(device)
         self.columns = self._columns(counts, empty).to(device) if any(empty) else None
-        self.counts = torch.zeros((len(params), len(COUNTERS)), dtype=torch.int64, device=first.device)
+        self.counts = torch.zeros((len(params), len(COUNTERS)), dtype=torch.int64, device=device)
+        self.sums = torch.zeros((len(params), len(SUMS)), dtype=torch.float64, device=device)
         self._move_in(state)
         self.bank = None if self.scalers is None else _bank(self.scalers)
         self.scales_known_ahead = False
@@ -93,6 +96,11 @@ class Sheet:
         rows = self.gradients.stride(0) * self.gradients.element_size()
         self._gradient_places = [self.gradients.data_ptr() + start * rows for start in self.starts[:-1]]
         self._entered = [False] * len(self.params)
+
+    @property
+    def fmt(self) -> FloatFormat | None:
+        """The format of the parameters; None for plain ones."""
+        return None if self.scalers is None else self.scalers[0].fmt
 
     def _columns(self, counts: Sequence[int], empty: Sequence[int]) -> Tensor:
         columns = [

@@ -29,7 +29,6 @@ class SheetStep:
         group: The settings.
         generator: Draws one key a step for stochastic storage.
         compiled: Use kernels where shapes allow.
-        counts: int64 (parameters, len(COUNTERS)), to which this step's are added.
     """
 
     def __init__(
@@ -40,10 +39,9 @@ class SheetStep:
         group: Mapping[str, Any],
         generator: torch.Generator | None,
         compiled: bool,
-        counts: Tensor,
     ) -> None:
         self._sheet, self._recipe, self._fmt, self._group = sheet, recipe, fmt, group
-        self._compiled, self._counts = compiled, counts
+        self._compiled = compiled
         device = sheet.weights.device
         stochastic = fmt is not None and recipe.storage == "stochastic"
         self._key = draw_key(generator, device) if stochastic and generator is not None else None
@@ -86,6 +84,19 @@ class SheetStep:
             self._keep(block, part, amax)
             counted.append(counts)
         self._add(block, counted)
+
+    def preview(self, steps: Sequence[int]) -> Tensor:
+        """Return the updates that a step would intend, u - w, in the sheet's shape; nothing is changed."""
+        old, updates = self._sheet.unit_rows(), torch.zeros_like(self._sheet.weights)
+        for block in self._sheet.blocks(steps, False):
+            rows, before = self._rows(block, old), self._grid(block, old)
+            rows = rows._replace(buffers=tuple(buffer.clone() for buffer in rows.buffers))
+            scalars, power = self._scalars(block), self._number(block, self._power)
+            for part in self._parts(block):
+                place = updates[block.rows][part]
+                u, _ = self._call(block, move, rows.part(part), before and before.rows(part), scalars, power)
+                torch.sub(u, rows.w[part], out=place)
+        return updates
 
     def _intend(self, block: Block, old: Tensor | None) -> Tensor:
         """Make a block's intended weights, which decide its scales."""
@@ -201,12 +212,15 @@ class SheetStep:
 
     def _add(self, block: Block, counted: list[Tensor | None]) -> None:
         """Add a block's counts to those of its parameters."""
-        pairs = [counts for counts in counted if counts is not None]
-        if not pairs:
+        packed = [counts for counts in counted if counts is not None]
+        if not packed:
             return
         sheet = self._sheet
-        self._counts.index_add_(0, sheet.entry_of_row[block.rows], unpack(torch.cat(pairs), sheet.width))
-        self._counts[block.entries, ZERO_UPDATE] -= sheet.padding[block.entries]  # zeros that stayed zero
+        counts, sums = unpack(torch.cat(packed), sheet.width)
+        entries = sheet.entry_of_row[block.rows]
+        sheet.counts.index_add_(0, entries, counts)
+        sheet.sums.index_add_(0, entries, sums)
+        sheet.counts[block.entries, ZERO_UPDATE] -= sheet.padding[block.entries]  # zeros that stayed zero
 
 
 def _shape_of(argument: Any) -> Any:

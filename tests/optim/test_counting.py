@@ -22,7 +22,7 @@ def count(w_old, g, u, w_new, fmt, scale, stored_on_grid) -> dict[str, int]:
     """Count over all rows; `scale` is a number, or (rows, 1)."""
     unit = torch.as_tensor(scale).expand(w_old.shape[0], 1)
     grid = make_grid(formats[fmt], unit, True, w_old, kernel=False)
-    rows = unpack(count_rows(w_old, g, u, w_new, grid, stored_on_grid), w_old.shape[1])
+    rows, _ = unpack(count_rows(w_old, g, u, w_new, grid, stored_on_grid), w_old.shape[1])
     assert rows.dtype == torch.int64
     return dict(zip(COUNTERS, rows.sum(0).tolist(), strict=True))
 
