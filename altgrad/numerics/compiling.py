@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch.utils.dlpack import from_dlpack, to_dlpack
+from torch.utils.dlpack import from_dlpack, to_dlpack  # type: ignore[attr-defined]  # not in its __all__
 
 TILE = 1 << 18
 """Elements of a tile in eager mode: a pass over it stays within the caches of most processors (1 MiB of float32)."""

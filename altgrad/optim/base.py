@@ -306,5 +306,5 @@ class GridOptimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copying and pickling keep: torch's part, the generator, the counts and how to step."""
-        own = {"generator": self.generator, "compiled": self.compiled, "_laid": {}}
+        own: dict[str, Any] = {"generator": self.generator, "compiled": self.compiled, "_laid": {}}
         return {**super().__getstate__(), **own, "_counts": self._counts, "_sums": self._sums}
