@@ -61,9 +61,7 @@ def test_set_aside_trains_beside_and_comes_back_without_training(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
-def test_a_compiled_run_learns_what_an_eager_one_does(
-    make_run: MakeRun, corpus_folder: Path, tmp_path: Path
-) -> None:
+def test_a_compiled_run_learns_what_an_eager_one_does(make_run: MakeRun, corpus_folder: Path, tmp_path: Path) -> None:
     found = {}
     for setting in ("off", "graphs"):  # on a CPU there are no graphs, so this is "on" too
         run = make_run(update="adamw", storage="master", training={"compile": setting}, model={"dropout": 0.0})
