@@ -55,8 +55,16 @@ TIMING = (
         "The part of step_s in clipping and the optimizer's step, counting included.",
     ),
     Column("telemetry_s", "float64", "s", "The part of step_s that read counters back and wrote rows."),
+    Column("probe_gradients_s", "float64", "s", "The time of gradient probes, as a mean over the window's steps."),
+    Column("probe_weights_s", "float64", "s", "Likewise of weight probes."),
+    Column("probe_updates_s", "float64", "s", "Likewise of probes of the intended update."),
+    Column("probe_rank_s", "float64", "s", "Likewise of rank probes."),
+    Column("probe_hessian_s", "float64", "s", "Likewise of Hessian probes."),
     Column("peak_memory_bytes", "int64", "bytes", "Peak memory of the process (CPU) or the device (CUDA) so far."),
 )
+
+PROBE_TIMES = tuple(column for column in TIMING if column.name.startswith("probe_"))
+"""Times of probes, which are 0 in most windows; runs of revisions without probes lack the columns."""
 
 DIAGNOSTICS = (
     RUN_ID,
@@ -99,6 +107,18 @@ COUNTS = (
     _count("overflow", "Weights beyond scale * max before clamping (STAB-01, forward)."),
     _count("underflow", "Nonzero weights that round to 0 (STAB-01, forward)."),
     _count("update_underflow", "Nonzero intended updates that did not move the stored weight (STAB-01, optimizer)."),
+    _count("clip_elements", "Gradient elements under partition-relative clipping; 0 where it is off."),
+    _count("clipped", "Of these, elements that it held (STAB-05)."),
+    _count("input_elements", "Elements of layers' inputs that were cast; 0 where inputs are not."),
+    _count("input_overflow", "Of these, beyond scale * max before clamping (STAB-01, forward)."),
+    _count("input_underflow", "Of these, nonzero ones that round to 0 (STAB-01, forward)."),
+    _count("grad_output_elements", "Elements of layers' output gradients that were cast; 0 where they are not."),
+    _count("grad_output_overflow", "Of these, beyond scale * max before clamping (STAB-01, backward)."),
+    _count("grad_output_underflow", "Of these, nonzero ones that round to 0 (STAB-01, backward)."),
+)
+SUMS = (
+    Column("intended_sq", "float64", "", "Sum of squares of intended updates, u - w_old; NaN where not summed."),
+    Column("realised_dot", "float64", "", "Sum of intended times realised updates, q(w_new) - q(w_old); likewise."),
 )
 RATES = (
     _share("flip_rate", "flips / elements (FLIP-02)."),
@@ -107,6 +127,12 @@ RATES = (
     _share("overflow_rate", "overflow / elements."),
     _share("underflow_rate", "underflow / elements."),
     _share("update_underflow_rate", "update_underflow / elements."),
+    Column("edq", "float64", "", "realised_dot / intended_sq, the effective descent quality; 1: all of it (EDQ)."),
+    _share("clip_rate", "clipped / clip_elements (STAB-05)."),
+    _share("input_overflow_rate", "input_overflow / input_elements."),
+    _share("input_underflow_rate", "input_underflow / input_elements."),
+    _share("grad_output_overflow_rate", "grad_output_overflow / grad_output_elements."),
+    _share("grad_output_underflow_rate", "grad_output_underflow / grad_output_elements."),
 )
 
 RUNS = (
@@ -143,7 +169,7 @@ COUNTERS = (
     STEP,
     LAYER_TYPE,
     METRIC,
-    Column("value", "float64", "", "A count of COUNTS summed over the window and the layer type, or a rate of RATES."),
+    Column("value", "float64", "", "A count or sum over the window and the layer type, or a rate of RATES."),
 )
 TENSORS = (
     RUN_ID,
@@ -151,6 +177,7 @@ TENSORS = (
     LAYER_TYPE,
     Column("studied", "bool", "", "Whether the tensor is in the run's format; else it is in the reference format."),
     *COUNTS,
+    *SUMS,
     *RATES,
     Column("amax", "float64", "", "Largest magnitude in the last window that has a finite one (STAB-03)."),
     Column("range_bits", "float64", "bits", "log2(amax / smallest nonzero magnitude), likewise (STAB-03)."),
@@ -165,6 +192,38 @@ FLIP_EPOCHS = (
     _count("elements", "Elements times steps."),
     _count("flips", "Flips (FLIP-01)."),
     _share("flip_rate", "flips / elements (FLIP-02)."),
+)
+BIN = Column("bin", "int32", "", "k: values with floor(log2 value) = k.")
+PROBES = (
+    RUN_ID,
+    STEP,
+    Column("scope", "string", "", "As in the telemetry."),
+    TENSOR,
+    LAYER_TYPE,
+    METRIC,
+    Column("value", "float64", "", "What the probe found on the tensor at the step."),
+)
+DISTRIBUTIONS = (
+    RUN_ID,
+    STEP,
+    LAYER_TYPE,
+    Column("metric", "string", "", "stiffness (of weights, DIAG-01) or update_ulp (updates in ulps, DIAG-04)."),
+    BIN,
+    _share("share", "Share of the layer type's elements in the bin."),
+)
+EVENTS = (
+    RUN_ID,
+    STEP,
+    Column("event", "string", "", "nonfinite, diverged, rank_warning or mantissa_shift."),
+    Column("tensor", "string", "", "The tensor that it concerns; empty for the run."),
+    LAYER_TYPE,
+    Column("detail", "string", "", "The event's further fields as JSON."),
+)
+HESSIAN = (
+    RUN_ID,
+    STEP,
+    Column("eigenvalue", "float64", "", "An eigenvalue of the loss's Hessian in the weights (DIAG-05)."),
+    Column("density", "float64", "", "The spectral density there, smoothed; its integral is 1."),
 )
 TENSOR_DIAGNOSTICS = (RUN_ID, TENSOR, LAYER_TYPE, METRIC, Column("value", "float64", "", "On the final weights."))
 FORMATS = (
@@ -190,7 +249,10 @@ UPDATES = (
 TIMING_SUMMARY = (
     RUN_ID,
     Column("windows", "int64", "", "Windows summed up: all but the first, which warms up, where there are more."),
-    *(Column(c.name, c.dtype, c.unit, f"Median over the windows. {c.meaning}") for c in TIMING[2:-1]),
+    *(
+        Column(c.name, c.dtype, c.unit, f"{'Mean' if c in PROBE_TIMES else 'Median'} over the windows. {c.meaning}")
+        for c in TIMING[2:-1]
+    ),
     Column("peak_memory_bytes", "int64", "bytes", "Largest over the windows."),
 )
 STUDY = (
@@ -247,6 +309,24 @@ BANDS = (
     Column("high", "float64", "", "Largest of the seeds."),
     Column("complete", "bool", "", "Whether every seed of the cell still runs at this step."),
 )
+DISTRIBUTION_BANDS = (
+    *CELL,
+    LR,
+    LAYER_TYPE,
+    METRIC,
+    STEP,
+    BIN,
+    N,
+    _share("share", "Mean share over the seeds at the chosen learning rate."),
+)
+HESSIAN_BANDS = (
+    *CELL,
+    LR,
+    STEP,
+    Column("eigenvalue", "float64", "", "As in the hessian table."),
+    N,
+    Column("density", "float64", "", "Mean density over the seeds at the chosen learning rate."),
+)
 LAYER_RATES = (
     *CELL,
     LAYER_TYPE,
@@ -262,7 +342,7 @@ FAILURES = (
     LR,
     SEED,
     Column("chosen", "bool", "", "Whether the run is at its cell's chosen learning rate."),
-    Column("stage", "string", "", "forward, optimizer, divergence or none; see altgrad.analysis.failures."),
+    Column("stage", "string", "", "forward, backward, optimizer, divergence or none; see altgrad.analysis.failures."),
     Column("first", "bool", "", "Whether it is the run's first failing stage; true for none."),
     LAYER_TYPE,
     METRIC,
@@ -291,6 +371,10 @@ ANALYSIS_TABLES: dict[str, tuple[Column, ...]] = {
     "tensors": TENSORS,
     "flip_epochs": FLIP_EPOCHS,
     "tensor_diagnostics": TENSOR_DIAGNOSTICS,
+    "probes": PROBES,
+    "distributions": DISTRIBUTIONS,
+    "events": EVENTS,
+    "hessian": HESSIAN,
     "formats": FORMATS,
     "updates": UPDATES,
     "timing_summary": TIMING_SUMMARY,
@@ -302,6 +386,8 @@ STATISTICS: dict[str, tuple[Column, ...]] = {
     "comparisons": COMPARISONS,
     "differences": DIFFERENCES,
     "bands": BANDS,
+    "distribution_bands": DISTRIBUTION_BANDS,
+    "hessian_bands": HESSIAN_BANDS,
     "layer_rates": LAYER_RATES,
     "failures": FAILURES,
     "sweet_spots": SWEET_SPOTS,

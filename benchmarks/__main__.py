@@ -12,7 +12,7 @@ import typer
 from altgrad.errors import AltGradError, ConfigError
 from benchmarks import figure, report
 from benchmarks.rows import Result
-from benchmarks.setting import prepare
+from benchmarks.setting import load_warning, prepare
 
 SECTIONS = {
     "rounding": ("benchmarks.rounding", "quantize against a copy"),
@@ -28,7 +28,10 @@ SECTIONS = {
 }
 """Each section's module, with a function `run` from `Setting` to `Result`, and its title."""
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
+
+@app.command()
 def main(
     sections: Annotated[list[str] | None, typer.Argument(help=f"Any of {', '.join(SECTIONS)}; all by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -51,6 +54,8 @@ def _run(chosen: list[str], device: str, threads: int | None, quick: bool, out: 
     if unknown:
         raise ConfigError("SECTIONS", f"there is no section {unknown[0]!r}", f"Choose from {', '.join(SECTIONS)}")
     setting = prepare(device, threads, quick)
+    if warning := load_warning():
+        print(f"benchmarks: warning: {warning}", file=sys.stderr)
     path = out / report.stem(setting, chosen)
     facts = report.environment(setting)
     print(f"{facts['hardware']}, torch threads: {setting.threads}, torch {facts['torch']}, altgrad {facts['revision']}")
@@ -64,12 +69,11 @@ def _run(chosen: list[str], device: str, threads: int | None, quick: bool, out: 
         # After each section, so that a run that is ended early leaves what it has.
         report.write_json(path.with_name(f"{path.name}.json"), results, setting)
         gc.collect()
-    figure.draw(path, results, f"{facts['hardware']}, torch threads: {setting.threads}, {facts['date'][:10]}")
+    caption = f"{facts['hardware']}, torch threads: {setting.threads}, {facts['date'][:10]}"
+    drawn = figure.draw(path, results, caption, judged=not quick)
     report.print_summary(results, setting)
-    print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes. Results: {path}.json, .svg and .png")
+    print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes. Results: {path}.json{', .svg and .png' * drawn}")
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(main)
     app(prog_name="python -m benchmarks")

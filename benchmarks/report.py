@@ -31,9 +31,12 @@ def print_section(name: str, title: str, result: Result, setting: Setting) -> No
 
 def _cells(row: Row, setting: Setting) -> list[str]:
     target = str(row.target or "")
+    return [row.name, _number(row.value, row.unit), _spread(row), target, _verdict(row, setting), row.note]
+
+
+def _verdict(row: Row, setting: Setting) -> str:
     # Small sizes say nothing about targets that were set for large ones.
-    verdict = row.verdict() if not setting.quick else "not judged" if row.target else ""
-    return [row.name, _number(row.value, row.unit), _spread(row), target, verdict, row.note]
+    return row.verdict() if not setting.quick else "not judged" if row.target else ""
 
 
 def _spread(row: Row) -> str:
@@ -112,7 +115,7 @@ def write_json(path: Path, results: dict[str, Result], setting: Setting) -> None
     """Write all that was measured so far, whole or not at all."""
     sections = {}
     for name, result in results.items():
-        rows = [{**dataclasses.asdict(row), "verdict": row.verdict()} for row in result.rows]
+        rows = [{**dataclasses.asdict(row), "verdict": _verdict(row, setting)} for row in result.rows]
         for row, source in zip(rows, result.rows, strict=True):
             row["target"] = None if source.target is None else str(source.target)
         peers = [{**dataclasses.asdict(peer), "exact": peer.exact()} for peer in result.peers]

@@ -55,6 +55,14 @@ def prepare(device: str, threads: int | None, quick: bool) -> Setting:
     return Setting(device, torch.get_num_threads(), quick)
 
 
+def load_warning() -> str:
+    """Return in a line that the machine has other work, or an empty string where it has not."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores / 2:
+        return ""
+    return f"the machine is busy (load {load:.1f} on {cores} cores): timings will be off"
+
+
 def size_words(n: int) -> str:
     """Return a number of elements as people write it.
 

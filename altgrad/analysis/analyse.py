@@ -10,6 +10,7 @@ from altgrad.analysis.bands import bands_table, layer_rates_table, totals_by_lay
 from altgrad.analysis.cells import ChosenCell, Key, cells_table, chosen_cells, chosen_runs, scored_runs
 from altgrad.analysis.comparisons import Comparison, compare, comparisons_table, differences_table
 from altgrad.analysis.failures import failures_table
+from altgrad.analysis.probe_bands import distribution_bands_table, hessian_bands_table
 from altgrad.analysis.study_info import StudyInfo, from_frame
 from altgrad.analysis.sweet_spots import sweet_spots_table
 from altgrad.analysis.tables import Tables
@@ -79,7 +80,9 @@ STATISTIC_MAKERS: dict[str, Callable[[Analysis], pd.DataFrame]] = {
     "cells": lambda a: a.cells,
     "comparisons": lambda a: a.comparisons,
     "differences": lambda a: differences_table(a.compared),
-    "bands": lambda a: bands_table(a.chosen_runs, a.tables["curves"], a.tables["counters"]),
+    "bands": lambda a: bands_table(a.chosen_runs, a.tables["curves"], a.tables["counters"], a.tables["probes"]),
+    "distribution_bands": lambda a: distribution_bands_table(a.chosen_runs, a.tables["distributions"]),
+    "hessian_bands": lambda a: hessian_bands_table(a.chosen_runs, a.tables["hessian"]),
     "layer_rates": lambda a: a.layer_rates,
     "failures": lambda a: a.failures,
     "sweet_spots": lambda a: sweet_spots_table(a.chosen_cells, a.comparisons, a.layer_rates, a.info),

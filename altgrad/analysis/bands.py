@@ -1,34 +1,50 @@
-"""Curves and rates of each cell at its chosen learning rate: mean, smallest and largest over the seeds."""
+"""Curves, rates and probes of each cell at its chosen learning rate: mean, smallest and largest over the seeds."""
 
 import pandas as pd
 
 from altgrad.analysis.cells import CELL
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import typed
-from altgrad.analysis.telemetry_tables import rates
-from altgrad.schema import COUNTS, RATES
+from altgrad.analysis.telemetry_tables import rates, sum_by
+from altgrad.schema import RATES
 
 CURVE_METRICS = ("val_loss", "train_loss")
 RATE_METRICS = tuple(column.name for column in RATES)
 
 
-def bands_table(chosen: pd.DataFrame, curves: pd.DataFrame, counters: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each cell, loss curves (layer type empty) and rates by layer type, over the seeds.
+def bands_table(
+    chosen: pd.DataFrame, curves: pd.DataFrame, counters: pd.DataFrame, probes: pd.DataFrame
+) -> pd.DataFrame:
+    """Return, for each cell, loss curves (layer type empty), and rates and probes by layer type, over the seeds.
 
     Args:
         chosen: Rows of the runs table at their cell's chosen learning rate.
         curves: The curves table.
         counters: The counters table.
+        probes: The probes table; its metrics are averaged over a layer type's tensors, each counting once.
     """
     losses = curves[curves["metric"].isin(CURVE_METRICS)].assign(layer_type="")
     shares = counters[counters["metric"].isin(RATE_METRICS)]
     keys = [*CELL, "lr"]
     place = chosen[["run_id", *keys]].assign(seeds=chosen.groupby(keys)["run_id"].transform("size"))
-    values = pd.concat([losses, shares]).dropna(subset=["value"]).merge(place, on="run_id")
+    values = pd.concat([losses, shares, probe_means(probes)]).dropna(subset=["value"]).merge(place, on="run_id")
     groups = values.groupby([*keys, "layer_type", "metric", "step"], sort=False)
     summary = groups["value"].agg(n="size", mean="mean", low="min", high="max").reset_index()
     seeds = groups["seeds"].first().to_numpy()
     return typed("bands", summary.assign(complete=summary["n"].to_numpy() == seeds))
+
+
+def probe_means(probes: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of every probe over a layer type's tensors, and over all; undefined values are left out.
+
+    Args:
+        probes: The probes table.
+
+    Returns:
+        run_id, step, layer_type, metric and value.
+    """
+    both = pd.concat([probes.assign(layer_type=ALL), probes])
+    return both.groupby(["run_id", "step", "layer_type", "metric"], sort=False)["value"].mean().reset_index()
 
 
 def totals_by_layer(tensors: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +59,7 @@ def totals_by_layer(tensors: pd.DataFrame) -> pd.DataFrame:
     studied = tensors[tensors["studied"]]
     keys = ["run_id", "layer_type"]
     both = pd.concat([studied.assign(layer_type=ALL), studied])
-    totals = both.groupby(keys, sort=False)[[column.name for column in COUNTS]].sum().reset_index()
+    totals = sum_by(both, keys)
     return pd.concat([totals[keys], rates(totals)], axis=1)
 
 

@@ -1,8 +1,9 @@
-"""Where a format fails first in a run: in the forward pass, in the optimizer, or by divergence.
+"""Where a format fails first in a run: in the forward pass, the backward pass, the optimizer, or by divergence.
 
 The thresholds stand here and nowhere else. They are marks for reading, not tests: a run above one is told where and by
-how much, and a run below all of them "did not fail" in the sense of this table. The backward pass is not among the
-stages: gradients are not cast to the format, so there is nothing of theirs to overflow.
+how much, and a run below all of them "did not fail" in the sense of this table. Inputs and output gradients have rates
+only where a study casts them (`quantization.input`, `quantization.grad_output`); without that, weights alone decide the
+forward pass, and nothing can fail in the backward pass.
 """
 
 import math
@@ -23,7 +24,7 @@ class Mark:
     """A rate from which on a stage counts as failing.
 
     Attributes:
-        stage: forward or optimizer.
+        stage: forward, backward or optimizer.
         metric: The rate.
         threshold: From which value.
         storages: Where it is a failure; elsewhere the rate says nothing about lost updates.
@@ -37,20 +38,52 @@ class Mark:
     reason: str
 
 
+_EVERYWHERE = ("master", "nearest", "stochastic")
+
 MARKS = (
     Mark(
         "forward",
         "overflow_rate",
         0.001,
-        ("master", "nearest", "stochastic"),
+        _EVERYWHERE,
         "the scale follows the largest weight, so that hardly any should be clamped; one in a thousand is a cut tail",
     ),
     Mark(
         "forward",
         "underflow_rate",
         0.05,
-        ("master", "nearest", "stochastic"),
+        _EVERYWHERE,
         "one weight in twenty read as 0 is a pruned layer; a uniform grid loses about 1 in 70 of a normal sample",
+    ),
+    Mark(
+        "forward",
+        "input_overflow_rate",
+        0.001,
+        _EVERYWHERE,
+        "as for weights: the scale follows the largest input of late, and one in a thousand beyond it is a cut tail",
+    ),
+    Mark(
+        "forward",
+        "input_underflow_rate",
+        0.1,
+        _EVERYWHERE,
+        "activations have heavier tails than weights: where the largest is ten standard deviations away, a uniform grid"
+        " loses 1 in 32 of a normal sample. At one in ten the layer reads other inputs than it was given",
+    ),
+    Mark(
+        "backward",
+        "grad_output_overflow_rate",
+        0.001,
+        _EVERYWHERE,
+        "as for inputs; what is clamped are the largest gradients, which hold most of the norm",
+    ),
+    Mark(
+        "backward",
+        "grad_output_underflow_rate",
+        0.5,
+        _EVERYWHERE,
+        "gradients spread over many binades and the large ones hold most of the norm, so that a tail rounding to 0 is"
+        " normal in a narrow format; from one half on most elements send nothing back",
     ),
     Mark(
         "optimizer",
@@ -70,7 +103,8 @@ MARKS = (
 )
 """Every threshold, in the order of the stages."""
 
-_ORDER = {"forward": 0, "optimizer": 1, DIVERGENCE: 2}
+STAGES = ("forward", "backward", "optimizer", DIVERGENCE)
+"""The stages in the order of a step's course."""
 
 
 def failures_table(runs: pd.DataFrame, chosen: set[str], totals: pd.DataFrame, counters: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +127,7 @@ def failures_table(runs: pd.DataFrame, chosen: set[str], totals: pd.DataFrame, c
         found = _marks_passed(run, by_run.get(run["run_id"]), windows)
         if run["status"] == "diverged":
             found.append(_evidence(DIVERGENCE, ALL, "nonfinite", math.nan, math.nan, int(run["steps"])))
-        found.sort(key=lambda row: (row["step"], _ORDER[row["stage"]]))
+        found.sort(key=lambda row: (row["step"], STAGES.index(row["stage"])))
         place = {name: run[name] for name in ("run_id", *CELL, "lr", "seed")}
         for number, row in enumerate(found or [_evidence(NONE, ALL, "", math.nan, math.nan, -1)]):
             found_rows.append({**place, "chosen": run["run_id"] in chosen, "first": number == 0, **row})

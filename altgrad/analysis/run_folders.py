@@ -1,5 +1,6 @@
 """Run folders, read and checked against the study before a number of theirs is used."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from pydantic import ValidationError
 
 from altgrad.errors import MismatchError, TableError
 from altgrad.parquet import read_table
-from altgrad.schema import TELEMETRY, TIMING
+from altgrad.schema import PROBE_TIMES, TELEMETRY, TIMING
 from altgrad.study.config import RunConfig, StudyConfig
-from altgrad.study.grid import TRAIN_REVISION, config_hash, result_fields, study_runs
+from altgrad.study.grid import TRAIN_REVISION, result_fields, study_runs
 
 FACTORS = (
     "run_id",
@@ -58,9 +59,12 @@ class FinishedRun:
         return data
 
     def timing(self) -> pd.DataFrame:
-        """Return the run's timing rows."""
-        data: pd.DataFrame = read_table(self.folder / "timing.parquet", TIMING).to_pandas()
-        return data
+        """Return the run's timing rows; of a run that made no probes, they took 0 s."""
+        path = self.folder / "timing.parquet"
+        unprobed = {column.name for column in PROBE_TIMES}.isdisjoint(read_table(path).column_names)
+        columns = tuple(column for column in TIMING if not (unprobed and column in PROBE_TIMES))
+        data: pd.DataFrame = read_table(path, columns).to_pandas()
+        return data.reindex(columns=[column.name for column in TIMING], fill_value=0.0)
 
 
 def collect_runs(
@@ -109,7 +113,8 @@ def _read(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
             raise TableError(str(path), "it is missing, so this is no finished run", "Finish it with altgrad train")
     try:
         summary = json.loads(summary_path.read_text(encoding="utf-8"))
-        config = RunConfig.model_validate_json(config_path.read_bytes())
+        raw = config_path.read_bytes()
+        config = RunConfig.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise MismatchError(
@@ -125,11 +130,29 @@ def _read(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
             f"it is of training revision {config.revision}, and this altgrad knows up to {TRAIN_REVISION}",
             "Read it with the version that wrote it",
         )
-    if summary.get("config_hash") != config_hash(config):
+    if summary.get("config_hash") != _stated_hash(config, json.loads(raw)):
         raise MismatchError(
             str(folder), "summary.json and config.json are of different runs", "Delete the folder and train again"
         )
     return config, summary
+
+
+def _stated_hash(config: RunConfig, stated: Any) -> str:
+    """Return the hash of the fields that decide a run's results and that its config.json states.
+
+    A run of an earlier revision does not know later fields; its summary has the hash of those that it knew.
+    """
+    known = {key: value for key, value in result_fields(config).items() if _states(stated, key)}
+    return hashlib.sha256(json.dumps(known, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _states(stated: Any, key: str) -> bool:
+    """Return whether a config as JSON has a dotted key."""
+    for part in key.split("."):
+        if not isinstance(stated, dict) or part not in stated:
+            return False
+        stated = stated[part]
+    return True
 
 
 def _require_planned(folder: Path, config: RunConfig, planned: Mapping[str, RunConfig]) -> None:

@@ -42,6 +42,7 @@ class StudyInfo:
         tokenizer: The tokenizer's name.
         train_tokens: Tokens to train on; None where the corpus was not given.
         val_tokens: Tokens held out; None where the corpus was not given.
+        features: What its config switches on of what may be off; see `features_of`.
     """
 
     study: str
@@ -66,6 +67,7 @@ class StudyInfo:
     tokenizer: str
     train_tokens: int | None
     val_tokens: int | None
+    features: tuple[str, ...]
 
     @property
     def synthetic(self) -> bool:
@@ -113,7 +115,28 @@ def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> Stu
         tokenizer=study.corpus.tokenizer,
         train_tokens=meta.get("train", {}).get("tokens"),
         val_tokens=meta.get("val", {}).get("tokens"),
+        features=features_of(study),
     )
+
+
+def features_of(study: StudyConfig) -> tuple[str, ...]:
+    """Return what a study switches on: `partition_clip`, `mantissa_shift`, the casts and groups of probes.
+
+    A cast is `input` or `grad_output`, a group of probes `probes.<group>`. A group that is due only after the last step
+    counts as off.
+
+    Args:
+        study: The study.
+    """
+    training, quantization = study.training, study.quantization
+    switches = {
+        "partition_clip": training.partition_clip,
+        "mantissa_shift": training.mantissa_shift is not None,
+        "input": quantization.input is not None,
+        "grad_output": quantization.grad_output is not None,
+        **{f"probes.{group}": 0 < every <= training.steps for group, every in study.telemetry.probes},
+    }
+    return tuple(name for name, on in switches.items() if on)
 
 
 def study_hash(study: StudyConfig) -> str:
@@ -152,5 +175,5 @@ def from_frame(data: pd.DataFrame) -> StudyInfo:
     missing = [field.name for field in fields(StudyInfo) if field.name not in values]
     if missing:
         raise TableError("table study", f"it lacks {', '.join(missing)}", "Run altgrad tabulate again")
-    values["layer_types"] = tuple(values["layer_types"])
+    values |= {name: tuple(values[name]) for name in ("layer_types", "features")}
     return StudyInfo(**{field.name: values[field.name] for field in fields(StudyInfo)})

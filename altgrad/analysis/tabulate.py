@@ -1,19 +1,21 @@
 """From run folders to the tidy tables of a study."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from altgrad.analysis.layers import layer_type
+from altgrad.analysis.probe_tables import event_rows
 from altgrad.analysis.run_folders import FinishedRun, collect_runs
 from altgrad.analysis.run_tables import formats_table, runs_table, updates_table
 from altgrad.analysis.study_info import study_info, to_frame
-from altgrad.analysis.tables import typed, write_frame
-from altgrad.analysis.telemetry_tables import batches, telemetry_tables
+from altgrad.analysis.tables import Row, frame, typed, write_frame
+from altgrad.analysis.telemetry_tables import TelemetryTables, batches, telemetry_tables
 from altgrad.parquet import read_table
-from altgrad.schema import DIAGNOSTICS, TIMING_SUMMARY
+from altgrad.schema import DIAGNOSTICS, PROBE_TIMES, TIMING_SUMMARY
 from altgrad.study.config import StudyConfig
 from altgrad.study.grid import study_runs
 
@@ -44,13 +46,15 @@ def tabulate_study(
     configs = [*planned, *(run.config for run in found.values())]
     by_id = {run_id: run.config for run_id, run in found.items()}
     parts = [telemetry_tables(by_id, rows) for rows in batches(run.telemetry() for run in found.values())]
+    events = [row for run in found.values() for row in _events(run)]
     return {
         "study": to_frame(info),
         "runs": runs_table(planned, found),
-        "curves": _stack("curves", (part.curves for part in parts)),
-        "counters": _stack("counters", (part.counters for part in parts)),
-        "tensors": _stack("tensors", (part.tensors for part in parts)),
-        "flip_epochs": _stack("flip_epochs", (part.flip_epochs for part in parts)),
+        **{
+            field.name: _stack(field.name, (getattr(part, field.name) for part in parts))
+            for field in fields(TelemetryTables)
+        },
+        "events": frame("events", events),
         "tensor_diagnostics": _stack("tensor_diagnostics", (_diagnostics(r, diagnostics) for r in found.values())),
         "formats": formats_table(configs),
         "updates": updates_table(configs),
@@ -65,7 +69,7 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
 
 
 def timing_summary(timing: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for a run's timing: medians over its windows, and its peak memory.
+    """Return one row for a run's timing: medians over its windows, means of what few windows have, and its peak memory.
 
     Args:
         timing: The run's timing rows, by rising step.
@@ -73,14 +77,20 @@ def timing_summary(timing: pd.DataFrame) -> pd.DataFrame:
     windows = timing.iloc[1:] if len(timing) > 1 else timing
     if windows.empty:
         return windows.reindex(columns=[column.name for column in TIMING_SUMMARY])
-    medians = windows.drop(columns=["run_id", "step", "peak_memory_bytes"]).median()
+    times = windows.drop(columns=["run_id", "step", "peak_memory_bytes"])
+    probes = [column.name for column in PROBE_TIMES]
     row = {
         "run_id": timing["run_id"].iloc[0],
         "windows": len(windows),
-        **medians.to_dict(),
+        **times.drop(columns=probes).median().to_dict(),
+        **times[probes].mean().to_dict(),
         "peak_memory_bytes": timing["peak_memory_bytes"].max(),
     }
     return pd.DataFrame([row])
+
+
+def _events(run: FinishedRun) -> list[Row]:
+    return event_rows(run.config.run_id, run.summary.get("events", ()), run.config.layer_types)
 
 
 def _diagnostics(run: FinishedRun, folder: Path | None) -> pd.DataFrame:

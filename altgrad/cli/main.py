@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from altgrad.cli import analyse, config, diagnose, formats, plot, prepare, report, tabulate, train
+from altgrad.cli import analyse, config, diagnose, formats, plot, prepare, report, tabulate, train, watch
 from altgrad.errors import AltGradError
 from altgrad.version import __version__
 
@@ -34,6 +34,7 @@ app.command("tabulate")(tabulate.tabulate)
 app.command("analyse")(analyse.analyse)
 app.command("plot")(plot.plot)
 app.command("report")(report.report)
+app.command("watch")(watch.watch)
 app.add_typer(config.app, name="config")
 
 

@@ -3,7 +3,22 @@
 import difflib
 
 from altgrad.errors import ReportError
-from altgrad.figures import benefit, layer_heatmap, loss_by_format, loss_curves, lr_sweep, stall_and_flips
+from altgrad.figures import (
+    benefit,
+    capacity,
+    edq,
+    gradient_quality,
+    grid_alignment,
+    hessian_density,
+    layer_heatmap,
+    loss_by_format,
+    loss_curves,
+    lr_sweep,
+    rank_trends,
+    stall_and_flips,
+    stiffness_field,
+    ulp_histograms,
+)
 from altgrad.figures.style import FigureSpec
 
 FIGURES: dict[str, FigureSpec] = {
@@ -13,8 +28,16 @@ FIGURES: dict[str, FigureSpec] = {
         benefit,
         loss_by_format,
         stall_and_flips,
+        edq,
+        ulp_histograms,
         layer_heatmap,
         lr_sweep,
+        stiffness_field,
+        grid_alignment,
+        capacity,
+        gradient_quality,
+        rank_trends,
+        hessian_density,
     )
 }
 

@@ -7,14 +7,14 @@ import pandas as pd
 
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.panels import format_rows, say_empty
+from altgrad.figures.curves import band_curve, studied_bands
+from altgrad.figures.panels import STORAGES, format_rows, label_first, say_empty
 from altgrad.figures.style import (
     Encoding,
     FigureSpec,
     empty_figure,
     in_order,
     seeds_words,
-    study_of,
     update_legend,
 )
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS = {"stall_ratio": "stall ratio", "flip_rate": "flip rate"}
-STORAGES = ("nearest", "master", "stochastic")
-"""Of these the first two that the study has are drawn; four columns are what the width holds."""
-
 FLOOR = 1e-6
 """The lowest that the flip rate's axis reaches: one weight in a million."""
 
@@ -48,11 +45,8 @@ def make(tables: Tables) -> "Figure":
                 _line(axes, encoding, bands[same & (bands["update"] == update)])
             if not same.any():
                 say_empty(axes)
-    for number, (metric, _) in enumerate(columns):
-        axes = rows[0][number]
-        if number % len(storages):
-            for repeated in rows:
-                repeated[number].tick_params(labelleft=False)
+    label_first(rows, len(storages))
+    for axes, (metric, _) in zip(rows[0], columns, strict=True):
         if metric == "stall_ratio":
             axes.set_ylim(-0.05, 1.05)
         else:
@@ -83,28 +77,14 @@ def _floor(rates: pd.Series) -> float:
 
 
 def _bands(tables: Tables) -> pd.DataFrame:
-    bands, baseline = tables["bands"], study_of(tables).baseline_format
-    return bands[
-        bands["metric"].isin(list(METRICS))
-        & (bands["layer_type"] == ALL)
-        & (bands["layers"] == ALL)
-        & (bands["format"] != baseline)
-        & bands["storage"].isin(STORAGES)
-    ]
+    bands = studied_bands(tables, METRICS)
+    return bands[(bands["layer_type"] == ALL) & bands["storage"].isin(STORAGES)]
 
 
 def _line(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:
     first = band.iloc[0]
-    color = encoding.color(first["update"])
     drawn = band[(band["mean"] > 0) | (first["metric"] != "flip_rate")]
-    axes.fill_between(drawn["step"], drawn["low"], drawn["high"], color=color, alpha=0.2, linewidth=0)
-    axes.plot(
-        drawn["step"],
-        drawn["mean"],
-        **encoding.curve(first["update"], len(drawn)),
-        linewidth=1.1,
-        markersize=3.0,
-    )
+    band_curve(axes, drawn, encoding.curve(first["update"], len(drawn)))
 
 
 FIGURE = FigureSpec("stall_and_flips", "Stalled updates and flipped codes over the run", make, caption)

@@ -141,14 +141,20 @@ class Encoding:
 
     def curve(self, update: str, points: int) -> dict[str, Any]:
         """Return how to draw an update's curve of that many points: color, line style, a marker every few points."""
-        every = max(1, points // MARKS)
-        first = self.updates.index(update) % len(UPDATE_MARKERS) * every // min(len(self.updates), len(UPDATE_MARKERS))
+        number = self.updates.index(update)
         return {
             "color": self.color(update),
             "linestyle": self.dashes(update),
             "marker": self.marker(update),
-            "markevery": (first, every),
+            "markevery": marks_at(number, len(self.updates), points),
         }
+
+
+def marks_at(number: int, curves: int, points: int) -> tuple[int, int]:
+    """Return where the marks of one of several curves stand: the first, and how many points each is from the last."""
+    every = max(1, points // MARKS)
+    known = len(UPDATE_MARKERS)
+    return number % known * every // min(curves, known), every
 
 
 def study_of(tables: Tables) -> StudyInfo:

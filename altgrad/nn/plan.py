@@ -1,15 +1,15 @@
-"""Precision plans: which layer's weight is rounded to which format."""
+"""Precision plans: which layer's tensors are rounded to which formats."""
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
-from altgrad.errors import NotSupportedError, PlanError, UnknownFormatError
+from altgrad.errors import PlanError, UnknownFormatError
 from altgrad.numerics.catalog import resolve
 from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.scaling import Scaler, ScalingMode
@@ -17,12 +17,15 @@ from altgrad.numerics.scaling import Scaler, ScalingMode
 FormatLike = FloatFormat | str | None
 """A format, its name, or None for no rounding."""
 
-ROLES = ("weight", "input", "grad_output")
-"""The tensors of a layer that a plan can name."""
+CAST_ROLES = ("input", "grad_output")
+"""The tensors that pass through a layer and that a plan can name."""
+
+ROLES = ("weight", *CAST_ROLES)
+"""All tensors of a layer that a plan can name."""
 
 
 class ScalingOptions(TypedDict, total=False):
-    """How the scale of a weight follows the weight; see `new_scaler` for the defaults."""
+    """How a scale follows its tensor; see `new_scaler` for the defaults."""
 
     scaling: ScalingMode
     history: int
@@ -59,16 +62,45 @@ def new_scaler(
 
 
 @dataclass(frozen=True)
+class LayerFormats:
+    """The formats of a layer's tensors, by role; None leaves a tensor alone.
+
+    Attributes:
+        weight: The weight's.
+        input: What the input is cast to before the layer computes.
+        grad_output: What the gradient of the output is cast to before the layer's own gradients are computed.
+    """
+
+    weight: FloatFormat | None = None
+    input: FloatFormat | None = None
+    grad_output: FloatFormat | None = None
+
+    def without_weight(self) -> "LayerFormats":
+        """Return the casts alone."""
+        return replace(self, weight=None)
+
+    def __str__(self) -> str:
+        """Return them as they would be written in a plan."""
+        names = {role: fmt.name for role in ROLES if (fmt := getattr(self, role)) is not None}
+        return repr(names if set(names) - {"weight"} else names.get("weight"))
+
+
+@dataclass(frozen=True)
 class Rule:
     """One line of a plan.
 
     Attributes:
         pattern: A glob on dotted module names, in which ``*`` also matches dots.
-        fmt: The format of the weights of the layers that it matches; None leaves them alone.
+        formats: The formats of the layers that it matches.
     """
 
     pattern: str
-    fmt: FloatFormat | None
+    formats: LayerFormats
+
+    @property
+    def fmt(self) -> FloatFormat | None:
+        """The weight's format."""
+        return self.formats.weight
 
     def matches(self, name: str) -> bool:
         """Return whether the pattern matches a module's dotted name; case counts."""
@@ -84,9 +116,12 @@ class PrecisionPlan:
 
     Args:
         patterns: Glob on dotted module names -> a format, its name, None (left alone), or a mapping from role to
-            one of these; a bare value is the weight's. Of the roles, `weight` alone is supported.
-        options: Any of `scaling` ("delayed", "current" or "none"), `history`, `per_row` and `power_of_two`; see
-            `Scaler`.
+            one of these; a bare value is the weight's. The roles are `weight`; `input`, cast in the forward pass; and
+            `grad_output`, the gradient of the layer's output, cast in the backward pass. A role that is missing or
+            None is left alone. nn.MultiheadAttention and its `out_proj` have the weight alone, and `input` does not
+            concern embeddings, whose input is indices.
+        options: Any of `scaling` ("delayed", "current" or "none"), `history`, `per_row` (of weights alone) and
+            `power_of_two`; see `Scaler`, and `Cast` for inputs and output gradients.
 
     Attributes:
         rules: The patterns in order, with their formats.
@@ -94,7 +129,6 @@ class PrecisionPlan:
 
     Raises:
         PlanError: If a pattern or a value is none of these.
-        NotSupportedError: If an input or grad_output is to be rounded.
         UnknownFormatError: If no format has a given name.
         FormatError: If a scaling option is outside its range.
 
@@ -113,20 +147,30 @@ class PrecisionPlan:
                 f"{type(patterns).__name__} is not a mapping of patterns",
                 'Give for example {"*.mlp.*": "E3M4", "lm_head": None}',
             )
-        self.rules = tuple(Rule(_pattern(key), _weight_format(key, value)) for key, value in patterns.items())
+        self.rules = tuple(Rule(_pattern(key), _formats(key, value)) for key, value in patterns.items())
         self.options = options
         # A misspelled or impossible option is refused here and not at the first model.
         new_scaler(torch.ones(1, 1), "E4M3", **options)
 
     def __repr__(self) -> str:
         """Return the plan as it would be written."""
-        rules = ", ".join(f"{rule.pattern!r}: {rule.fmt.name if rule.fmt else None!r}" for rule in self.rules)
+        rules = ", ".join(f"{rule.pattern!r}: {rule.formats}" for rule in self.rules)
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())
         return f"PrecisionPlan({{{rules}}}{options})"
 
+    def rule_for(self, name: str) -> Rule | None:
+        """Return the rule that decides on the layer with this dotted module name: the first that matches."""
+        return next((rule for rule in self.rules if rule.matches(name)), None)
+
+    def formats_for(self, name: str) -> LayerFormats:
+        """Return the formats of the layer with this dotted module name."""
+        rule = self.rule_for(name)
+        return LayerFormats() if rule is None else rule.formats
+
     def format_for(self, name: str) -> FloatFormat | None:
-        """Return the format of the layer with this dotted module name, or None if it is left alone."""
-        return next((rule.fmt for rule in self.rules if rule.matches(name)), None)
+        """Return the weight's format in the layer with this dotted module name, or None if it is left alone."""
+        rule = self.rule_for(name)
+        return None if rule is None else rule.fmt
 
     def check_patterns(self, names: Sequence[str]) -> None:
         """Refuse a pattern that has no effect on a model; ``"*"`` and those that leave layers alone may have none.
@@ -138,7 +182,7 @@ class PrecisionPlan:
             PlanError: If a pattern matches no layer, or earlier patterns give all that it matches other formats.
         """
         for rule in self.rules:
-            if rule.fmt is None or rule.pattern == "*":
+            if rule.formats == LayerFormats() or rule.pattern == "*":
                 continue
             matched = [name for name in names if rule.matches(name)]
             if not matched:
@@ -147,7 +191,7 @@ class PrecisionPlan:
                     f"it matches no layer of the model; nearest: {', '.join(_nearest(rule.pattern, names))}",
                     "Patterns match whole dotted names of nn.Linear, nn.Embedding and nn.MultiheadAttention layers",
                 )
-            if all(self.format_for(name) != rule.fmt for name in matched):
+            if all(self.formats_for(name) != rule.formats for name in matched):
                 raise PlanError(
                     f"plan {rule.pattern!r}",
                     f"earlier patterns already decide every layer that it matches, for example {matched[0]}",
@@ -166,12 +210,19 @@ def _pattern(key: object) -> str:
     return key
 
 
-def _weight_format(pattern: str, value: object) -> FloatFormat | None:
-    """Return the weight's format from a plan's value."""
+def _formats(pattern: str, value: object) -> LayerFormats:
+    """Return the formats from a plan's value."""
     where = f"plan {pattern!r}"
-    if isinstance(value, Mapping):
-        _check_roles(where, value)
-        value = value.get("weight")
+    if not isinstance(value, Mapping):
+        return LayerFormats(weight=_format(where, value))
+    unknown = [role for role in value if role not in ROLES]
+    if unknown:
+        raise PlanError(where, f"{unknown[0]!r} is not a role", f"The roles are {', '.join(ROLES)}")
+    return LayerFormats(**{role: _format(where, fmt) for role, fmt in value.items()})
+
+
+def _format(where: str, value: object) -> FloatFormat | None:
+    """Return a format from a plan's value for one role."""
     if value is None or isinstance(value, FloatFormat):
         return value
     if not isinstance(value, str):
@@ -180,15 +231,3 @@ def _weight_format(pattern: str, value: object) -> FloatFormat | None:
         return resolve(value)
     except UnknownFormatError as error:
         raise UnknownFormatError(where, error.why, error.what_to_do) from None
-
-
-def _check_roles(where: str, roles: Mapping[str, object]) -> None:
-    """Refuse roles that do not exist or are not supported."""
-    unknown = [role for role in roles if role not in ROLES]
-    if unknown:
-        raise PlanError(where, f"{unknown[0]!r} is not a role", f"The roles are {', '.join(ROLES)}")
-    asked = [role for role in ROLES[1:] if roles.get(role) is not None]
-    if asked:
-        raise NotSupportedError(
-            where, f"this version rounds weights only, not {' or '.join(asked)}", "Leave these roles out, or give None"
-        )

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
-from altgrad.errors import UnsupportedModuleError
+from altgrad.errors import NotSupportedError, UnsupportedModuleError
+from altgrad.nn.plan import CAST_ROLES
 
 WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What a stored weight can be; the arithmetic of rounding is defined for these."""
@@ -37,7 +38,7 @@ def check_supported(name: str, module: nn.Module, weights: Sequence[str]) -> Non
     Raises:
         UnsupportedModuleError: Naming the layer, the reason and the way out.
     """
-    where = f"{name} ({type(module).__name__})" if name else type(module).__name__
+    where = _where(name, module)
     if is_lookalike(module):
         raise UnsupportedModuleError(
             where,
@@ -54,6 +55,38 @@ def check_supported(name: str, module: nn.Module, weights: Sequence[str]) -> Non
         _check_weight(where, module, weight)
     if isinstance(module, nn.Embedding):
         _check_embedding(where, module)
+
+
+def check_castable(name: str, module: nn.Module, inside: set[int]) -> None:
+    """Refuse a layer whose inputs and outputs do not pass through its call, or are out of reach.
+
+    Args:
+        name: The layer's dotted name, for the error.
+        module: A plain layer of a supported kind, or a lookalike.
+        inside: Ids of the output projections of attention layers.
+
+    Raises:
+        NotSupportedError: If it is part of attention.
+        UnsupportedModuleError: If it is a lookalike, or has an attribute of a cast's name.
+    """
+    where = _where(name, module)
+    if is_lookalike(module):
+        check_supported(name, module, ())
+    if isinstance(module, nn.MultiheadAttention) or id(module) in inside:
+        raise NotSupportedError(
+            where,
+            "input and grad_output of attention and of its out_proj are not cast: it multiplies inside one function",
+            "Match it with a pattern of its own, before this one, that gives the weight alone",
+        )
+    for role in CAST_ROLES:
+        if hasattr(module, f"{role}_cast"):
+            raise UnsupportedModuleError(
+                where, f"it already has an attribute {role}_cast, where the cast would live", "Rename that attribute"
+            )
+
+
+def _where(name: str, module: nn.Module) -> str:
+    return f"{name} ({type(module).__name__})" if name else type(module).__name__
 
 
 def _check_weight(where: str, module: nn.Module, name: str) -> None:

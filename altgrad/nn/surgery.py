@@ -1,7 +1,7 @@
 """From a plain model to a quantized one and back, in place."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from altgrad.errors import PlanError
+from altgrad.nn.casts import attach_casts, detach_casts, has_casts
 from altgrad.nn.modules import QuantizedModule, attach, detach, kind_of, weight_names
-from altgrad.nn.plan import PrecisionPlan, new_scaler
-from altgrad.nn.support import check_supported, is_lookalike
+from altgrad.nn.plan import LayerFormats, PrecisionPlan, new_scaler
+from altgrad.nn.support import check_castable, check_supported, is_lookalike
 from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.rounding import quantize
 from altgrad.numerics.scaling import Scaler
@@ -33,13 +34,13 @@ class _Place:
 
 
 def quantize_model(model: Model, plan: PrecisionPlan) -> Model:
-    """Quantize a torch model's weights by a plan, in place.
+    """Quantize a torch model's weights by a plan, in place, and cast what passes through its layers.
 
     The layers concerned are nn.Linear, nn.Embedding, nn.MultiheadAttention and their subclasses; weights of any
     other module, biases included, stay plain. Parameters stay the same objects under the same names. What a layer
     reads as its weight is the parameter rounded to its format; write to the parameter (`raw_weight`), never into
     what is read. All checks come first: a model that is refused is left as it was. Tied weights stay one Parameter
-    with one scale.
+    with one scale; casts belong to layers, not weights. A layer with casts alone keeps its class.
 
     Args:
         model: The model; its own class is swapped if it is itself such a layer.
@@ -51,9 +52,10 @@ def quantize_model(model: Model, plan: PrecisionPlan) -> Model:
     Raises:
         PlanError: If the model is quantized already, a pattern has no effect, or a weight that several layers share
             would be read in different formats.
+        NotSupportedError: If inputs or output gradients of attention are to be cast.
         UnsupportedModuleError: If the plan quantizes a layer that cannot be quantized faithfully.
     """
-    shared = _places(model, plan)
+    shared, cast_layers = _places(model, plan), _layers_to_cast(model, plan)
     quantized: dict[int, nn.Module] = {}
     scalers: dict[int, dict[str, Scaler]] = defaultdict(dict)
     for places in shared:
@@ -66,17 +68,19 @@ def quantize_model(model: Model, plan: PrecisionPlan) -> Model:
             scalers[id(place.module)][place.weight] = scaler
     for key, module in quantized.items():
         attach(module, scalers[key])
+    for module, formats in cast_layers:
+        attach_casts(module, formats, **plan.options)
     return model
 
 
 @torch.no_grad()
 def dequantize_model(model: Model, *, keep_masters: bool = False) -> Model:
-    """Turn a quantized model's layers into plain ones of their original classes, in place.
+    """Turn a quantized model's layers into plain ones of their original classes, in place; their casts are removed.
 
     Args:
         model: The model; layers that are not quantized are left alone.
         keep_masters: By default the weights take their quantized values, so that the model computes what it computed
-            before. True leaves the stored weights as they are.
+            before, casts apart. True leaves the stored weights as they are.
 
     Returns:
         `model`.
@@ -87,6 +91,7 @@ def dequantize_model(model: Model, *, keep_masters: bool = False) -> Model:
     for module in list(model.modules()):
         if isinstance(module, QuantizedModule):
             detach(module)
+        detach_casts(module)
     return model
 
 
@@ -118,9 +123,9 @@ def advance_scales(model: nn.Module) -> None:
 
 def _places(model: nn.Module, plan: PrecisionPlan) -> list[list[_Place]]:
     """Return, for each weight to quantize, all the places where it is read; refuse what cannot be done."""
-    modules = list(model.named_modules(remove_duplicate=False))
+    modules = _modules(model)
     for name, module in modules:
-        if isinstance(module, QuantizedModule):
+        if isinstance(module, QuantizedModule) or has_casts(module):
             raise PlanError(
                 f"{name} ({type(module).__name__})" if name else type(module).__name__,
                 "the model is already quantized",
@@ -161,6 +166,43 @@ def _check_agreement(places: list[_Place]) -> None:
                 f"one Parameter would be read in different formats: {first} and {other}",
                 "Give all that share it one format, or untie them",
             )
+
+
+def _layers_to_cast(model: nn.Module, plan: PrecisionPlan) -> list[tuple[nn.Module, LayerFormats]]:
+    """Return the layers through which a plan casts, with their formats; refuse what cannot be done."""
+    layers = [(name, module) for name, module in _modules(model) if kind_of(module) or is_lookalike(module)]
+    _check_inputs(layers, plan)
+    inside = {id(module.out_proj) for _, module in layers if isinstance(module, nn.MultiheadAttention)}
+    found: dict[int, tuple[str, nn.Module, LayerFormats]] = {}
+    for name, module in layers:
+        formats = plan.formats_for(name).without_weight()
+        if isinstance(module, nn.Embedding):
+            formats = LayerFormats(grad_output=formats.grad_output)
+        first, _, agreed = found.setdefault(id(module), (name, module, formats))
+        if formats != agreed:
+            raise PlanError(
+                first, f"the same layer, {name}, would be cast in another way", "Give both names the same roles"
+            )
+        if formats != LayerFormats():
+            check_castable(name, module, inside)
+    return [(module, formats) for _, module, formats in found.values() if formats != LayerFormats()]
+
+
+def _check_inputs(layers: Sequence[tuple[str, nn.Module]], plan: PrecisionPlan) -> None:
+    """Refuse a pattern that asks for nothing but inputs, of layers that are all embeddings: those take indices."""
+    for rule in plan.rules:
+        decided = [module for name, module in layers if plan.rule_for(name) is rule]
+        only_input = rule.formats == LayerFormats(input=rule.formats.input) != LayerFormats()
+        if only_input and decided and all(isinstance(module, nn.Embedding) for module in decided):
+            raise PlanError(
+                f"plan {rule.pattern!r}",
+                "it casts inputs, and every layer that it decides is an embedding, whose input is indices",
+                "Embeddings have the roles weight and grad_output",
+            )
+
+
+def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return list(model.named_modules(remove_duplicate=False))
 
 
 def _join(module: str, weight: str) -> str:

@@ -1,18 +1,35 @@
-"""Where each format fails: in the forward pass, in the optimizer, or by divergence."""
+"""Where each format fails: in the forward pass, the backward pass, the optimizer, or by divergence."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-from altgrad.analysis.failures import DIVERGENCE, MARKS, NONE
+from altgrad.analysis.failures import DIVERGENCE, MARKS, NONE, STAGES
 from altgrad.analysis.layers import ALL
-from altgrad.analysis.tables import Row
-from altgrad.reporting.page import Page, Source, make_page
+from altgrad.analysis.tables import Row, records
+from altgrad.reporting.failure_events import EVENTS_LISTED, event_list_grid, events_grid
+from altgrad.reporting.page import FigureLink, Page, Source, make_page
 from altgrad.reporting.text import Cell, Grid, count, counted, grid, listed, plain, rate, word
 
-FIGURES = ("stall_and_flips", "loss_curves")
-STAGES = ("forward", "optimizer", DIVERGENCE, NONE)
+SHOWN_BY = {
+    "Forward: the grid under the weights": ("stiffness_field", "grid_alignment", "capacity"),
+    "Backward: gradients against FP32": ("gradient_quality",),
+    "Optimizer: what becomes of an update": ("stall_and_flips", "edq", "ulp_histograms"),
+    "Divergence: loss, rank and curvature": ("loss_curves", "rank_trends", "hessian_density"),
+}
+"""The figures that show each stage, by heading."""
+
+PHRASES = {
+    "forward": "in the forward pass",
+    "backward": "in the backward pass, where gradients are cut or vanish",
+    "optimizer": "in the optimizer, where updates are lost",
+    DIVERGENCE: "by divergence",
+}
 RATES = ("overflow_rate", "underflow_rate", "stall_ratio", "update_underflow_rate", "zero_update_rate", "flip_rate")
+CAST_RATES = ("input_overflow_rate", "input_underflow_rate", "grad_output_overflow_rate", "grad_output_underflow_rate")
+CASTS = {"input": "inputs of layers", "grad_output": "gradients of layers' outputs"}
+EVIDENCE = ("layer type", "rate", "value", "mark", "step")
+NO_RUN = "No run with every layer in a format has ended."
 
 
 @dataclass(frozen=True)
@@ -21,26 +38,47 @@ class FailureReport:
 
     Attributes:
         page: What every report has.
+        by_format: Where each format fails first of all.
         first: The first failing stage of each cell at its chosen learning rate, with its evidence.
         all_runs: How many runs at any learning rate fail first in which stage.
         rates: The rates that the marks are set on.
+        events: Events by format and kind.
+        event_list: Every event, up to `EVENTS_LISTED` of them.
+        unlisted: How many events are beyond that.
+        shown_by: The figures that show each stage, by heading.
+        uncast: What the study does not cast, in a sentence; empty where it casts everything.
         marks: The marks, and why each stands where it does.
     """
 
     page: Page
+    by_format: Grid
     first: Grid
     all_runs: Grid
     rates: Grid
+    events: Grid
+    event_list: Grid
+    unlisted: int
+    shown_by: dict[str, tuple[FigureLink, ...]]
+    uncast: str
     marks: Grid
 
 
 def build(source: Source) -> FailureReport:
     """Return the content of the report."""
+    page = make_page(
+        source, "Where each format fails", answer(source), [n for names in SHOWN_BY.values() for n in names]
+    )
     return FailureReport(
-        page=make_page(source, "Where each format fails", answer(source), FIGURES),
+        page=page,
+        by_format=by_format_grid(source),
         first=first_grid(source),
         all_runs=all_runs_grid(source),
         rates=rates_grid(source),
+        events=events_grid(source),
+        event_list=event_list_grid(source),
+        unlisted=max(len(source.tables["events"]) - EVENTS_LISTED, 0),
+        shown_by={heading: tuple(page.figures[name] for name in names) for heading, names in SHOWN_BY.items()},
+        uncast=_uncast(source),
         marks=marks_grid(),
     )
 
@@ -58,11 +96,7 @@ def answer(source: Source) -> str:
             f" diverges."
         )
     parts = []
-    for stage, phrase in (
-        ("forward", "in the forward pass"),
-        ("optimizer", "in the optimizer, where updates are lost"),
-        (DIVERGENCE, "by divergence"),
-    ):
+    for stage, phrase in PHRASES.items():
         where = failing[failing["stage"] == stage]
         names = [
             f"{name} ({listed(sorted(set(where.loc[where['format'] == name, 'storage'])))})"
@@ -74,6 +108,29 @@ def answer(source: Source) -> str:
     passed = [name for name in source.encoding.formats if name in set(chosen["format"]) - set(failing["format"])]
     rest = f" Without a failure: {listed(passed)}." if passed else ""
     return f"At their chosen learning rates, some runs fail first as follows: {'; '.join(parts)}.{rest}"
+
+
+def by_format_grid(source: Source) -> Grid:
+    """Return, for each format, the earliest failure of its runs at their chosen learning rates, with its evidence."""
+    first = _first(source)
+    chosen = first[first["chosen"]]
+    columns = ("format", "runs", "did not fail", "fails first in", "runs that do", "earliest in", *EVIDENCE)
+    formats = [name for name in source.encoding.labels if name in set(chosen["format"])]
+    rows = [_format_row(name, chosen[chosen["format"] == name]) for name in formats]
+    return grid(columns, rows, NO_RUN)
+
+
+def _format_row(name: str, runs: pd.DataFrame) -> tuple[Cell, ...]:
+    """Return one format's row: how many of its runs fail, and the evidence of the one that fails earliest."""
+    failing = runs[runs["stage"] != NONE]
+    heads = (word(name), count(len(runs)), count(len(runs) - len(failing)))
+    if failing.empty:
+        return (*heads, word("did not fail"), count(0), word(""), *_values({"stage": NONE}))
+    order = failing.assign(course=failing["stage"].map(STAGES.index)).sort_values(["step", "course"], kind="stable")
+    row = records(order)[0]
+    alike = count(int((failing["stage"] == row["stage"]).sum()))
+    place = word(f"{row['storage']}, {row['update']}, seed {row['seed']}")
+    return (*heads, word(row["stage"]), alike, place, *_values({**row, "low": row["value"], "high": row["value"]}))
 
 
 def first_grid(source: Source) -> Grid:
@@ -90,38 +147,39 @@ def first_grid(source: Source) -> Grid:
         threshold=("threshold", "first"),
     ).reset_index()
     totals = first[first["chosen"]].groupby(keys[:4])["run_id"].size()
-    columns = ("format", "storage", "update", "runs", "fails first in", "layer type", "rate", "value", "mark", "step")
+    columns = ("format", "storage", "update", "runs", "fails first in", *EVIDENCE)
     rows = []
     for row in source.ordered(found):
         total = totals[tuple(row[key] for key in keys[:4])]
         rows.append((word(row["format"]), word(row["storage"]), word(row["update"]), *_evidence(row, total)))
-    return grid(columns, rows, "No run with every layer in a format has ended.")
+    return grid(columns, rows, NO_RUN)
 
 
 def all_runs_grid(source: Source) -> Grid:
     """Return how many runs, at any learning rate, fail first in which stage."""
     first = _first(source)
     groups = first.groupby(["format", "update", "storage"], sort=False)["stage"]
-    found = groups.value_counts().unstack(fill_value=0).reindex(columns=list(STAGES), fill_value=0).reset_index()
-    columns = ("format", "storage", "update", "runs", "forward", "optimizer", "divergence", "did not fail")
+    found = groups.value_counts().unstack(fill_value=0).reindex(columns=[*STAGES, NONE], fill_value=0).reset_index()
+    columns = ("format", "storage", "update", "runs", *STAGES, "did not fail")
     rows = []
     for row in source.ordered(found):
-        numbers = [int(row[stage]) for stage in STAGES]
+        numbers = [int(row[stage]) for stage in (*STAGES, NONE)]
         names = (word(row["format"]), word(row["storage"]), word(row["update"]))
         rows.append((*names, count(sum(numbers)), *map(count, numbers)))
-    return grid(columns, rows, "No run with every layer in a format has ended.")
+    return grid(columns, rows, NO_RUN)
 
 
 def rates_grid(source: Source) -> Grid:
     """Return whole-run rates over all layers, means over the seeds at the chosen learning rate."""
     rates = source.tables["layer_rates"]
-    whole = rates[(rates["layers"] == ALL) & (rates["layer_type"] == ALL) & rates["metric"].isin(RATES)]
+    whole = rates[(rates["layers"] == ALL) & (rates["layer_type"] == ALL)]
     wide = whole.pivot(index=["format", "update", "storage"], columns="metric", values="mean")
-    wide = wide.reindex(columns=list(RATES)).reset_index()
-    columns = ("format", "storage", "update", *(name.replace("_rate", "").replace("_", " ") for name in RATES))
+    shown = (*RATES, *(name for name in CAST_RATES if name in wide.columns))
+    wide = wide.reindex(columns=[*shown, "edq"]).reset_index()
+    columns = ("format", "storage", "update", *(name.replace("_rate", "").replace("_", " ") for name in shown), "edq")
     rows = [
-        (word(row["format"]), word(row["storage"]), word(row["update"]), *(rate(row[name]) for name in RATES))
-        for row in source.ordered(wide)
+        (*map(word, (r["format"], r["storage"], r["update"])), *(rate(r[name]) for name in shown), plain(r["edq"]))
+        for r in source.ordered(wide)
     ]
     return grid(columns, rows, "No run has counted anything.")
 
@@ -138,16 +196,25 @@ def _first(source: Source) -> pd.DataFrame:
     return failures[failures["first"] & (failures["layers"] == ALL) & (failures["format"] != baseline)]
 
 
+def _uncast(source: Source) -> str:
+    """Return which marks have nothing to mark, because the study casts weights alone."""
+    names = [words for name, words in CASTS.items() if name not in source.info.features]
+    return f"This study does not cast {listed(names)}: their marks have nothing to mark here." if names else ""
+
+
 def _evidence(row: Row, total: int) -> tuple[Cell, ...]:
-    runs = word(f"{row['runs']} of {total}")
+    stage = "did not fail" if row["stage"] == NONE else row["stage"]
+    return word(f"{row['runs']} of {total}"), word(stage), *_values(row)
+
+
+def _values(row: Row) -> tuple[Cell, ...]:
+    """Return the cells of `EVIDENCE`: where a stage fails, by how much, and when."""
     if row["stage"] == NONE:
-        return runs, word("did not fail"), word(""), word(""), word(""), word(""), word("")
+        return (word(""),) * len(EVIDENCE)
     if row["stage"] == DIVERGENCE:
-        return runs, word(DIVERGENCE), word(""), word("nonfinite"), word(""), word(""), word(row["step"])
+        return word(""), word("nonfinite"), word(""), word(""), word(row["step"])
     low, high = rate(row["low"]).text, rate(row["high"]).text
     return (
-        runs,
-        word(row["stage"]),
         word(row["layer_type"]),
         word(row["metric"]),
         word(low if low == high else f"{low} to {high}"),

@@ -57,7 +57,10 @@ def build(source: Source) -> IndexReport:
             "Where each format fails",
             "failure_modes.md",
             failure_modes.answer(source),
-            {"First failing stage at the chosen learning rate": failure_modes.first_grid(source)},
+            {
+                "First failing stage of each format": failure_modes.by_format_grid(source),
+                "First failing stage of each cell, at its chosen learning rate": failure_modes.first_grid(source),
+            },
         ),
         Section(
             "Which format suits which layer type",

@@ -161,6 +161,12 @@ def caveats(source: Source) -> tuple[str, ...]:
             f"{counted(diverged, 'run')} diverged; each counts with the loss of a model that knows nothing,"
             f" ln(vocabulary size), and none is left out."
         )
+    shifted = int((runs["status"] == "shifted").sum())
+    if shifted:
+        found.append(
+            f"{counted(shifted, 'run')} shifted the format of a tensor under way, and stand under the format that they"
+            f" began with."
+        )
     included = runs[runs["role"] == INCLUDED]
     if len(included):
         apart = int((~included["comparable"]).sum())
@@ -226,6 +232,7 @@ def provenance(source: Source) -> Grid:
         ("status", listed(f"{number} {name}" for name, number in status.items()) if len(status) else "none"),
         ("model", f"{info.model}; {_distinct(ended['parameters'].dropna().astype(int))} parameters"),
         ("training", f"{info.steps} steps, {info.tokens_per_run:,} tokens a run; revision {info.revision}"),
+        ("switched on", listed(info.features) or "nothing"),
         ("corpus", _corpus(info)),
         ("corpus fingerprint", _distinct(ended["corpus_fingerprint"].str[:16])),
         ("device", _distinct(ended["device"])),

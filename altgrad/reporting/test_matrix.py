@@ -8,8 +8,13 @@ import pandas as pd
 from altgrad.analysis.run_folders import INCLUDED
 from altgrad.analysis.run_tables import MISSING
 from altgrad.reporting.page import Page, Source, make_page
-from altgrad.reporting.requirements import REQUIREMENTS, traced
+from altgrad.reporting.requirements import REQUIREMENTS, switched_off, traced
 from altgrad.reporting.text import Cell, Grid, count, counted, grid, learning_rate, listed, nats, word
+
+OFF = "not switched on in this study"
+"""What stands in place of the runs of a requirement whose feature is off."""
+
+STATUSES = ("finished", "diverged", "shifted", MISSING)
 
 CELL = ["role", "format", "update", "storage", "layers", "lr", "comparable_or_missing"]
 
@@ -35,7 +40,7 @@ def build(source: Source) -> MatrixReport:
     return MatrixReport(
         page=make_page(source, "Test matrix", answer(source, shown), ()),
         matrix=matrix_grid(source, shown),
-        requirements=requirements_grid(shown),
+        requirements=requirements_grid(source, shown),
     )
 
 
@@ -45,13 +50,18 @@ def answer(source: Source, shown: Mapping[str, set[str]]) -> str:
     planned = runs[runs["role"] != INCLUDED]
     status = planned["status"].value_counts()
     ended = len(planned) - int(status.get(MISSING, 0))
-    unshown = [name for name, ids in shown.items() if not ids]
+    off = switched_off(shown, source.info.features)
+    unshown = [name for name, ids in shown.items() if not ids and name not in off]
     lacking = f" No run shows {listed(unshown)}." if unshown else " Every requirement is shown by runs."
+    if off:
+        lacking += f" {OFF.capitalize()}: {listed(off)}."
+    shifted = f", {int(status['shifted'])} after a shift of formats" if "shifted" in status else ""
     cells = len(planned.drop_duplicates(["format", "update", "storage", "layers", "lr"]))
+    diverged, missing = (int(status.get(name, 0)) for name in ("diverged", MISSING))
     return (
         f"The study plans {counted(len(planned), 'run')} in {counted(cells, 'combination')} of format, update, storage,"
-        f" layers and learning rate; {ended} have ended, {int(status.get('diverged', 0))} of them by divergence, and"
-        f" {int(status.get(MISSING, 0))} are missing.{lacking}"
+        f" layers and learning rate; {ended} have ended, {diverged} of them by divergence{shifted}, and {missing} are"
+        f" missing.{lacking}"
     )
 
 
@@ -74,7 +84,7 @@ def matrix_grid(source: Source, shown: Mapping[str, set[str]]) -> Grid:
                 learning_rate(float(group["lr"].iloc[0])),
                 word(f"{place['role']}{apart}"),
                 word(_status(group["status"])),
-                *(_seeds(seeds.get(status)) for status in ("finished", "diverged", MISSING)),
+                *(_seeds(seeds.get(status)) for status in STATUSES),
                 nats(float(ended["score"].mean()) if len(ended) else float("nan")),
                 word(_requirements(ended["run_id"], shown)),
             )
@@ -87,19 +97,24 @@ def matrix_grid(source: Source, shown: Mapping[str, set[str]]) -> Grid:
         "lr",
         "role",
         "status",
-        "finished",
-        "diverged",
-        "missing",
+        *STATUSES,
         "loss",
     )
     return grid((*columns, "requirements"), rows, "The study plans no run.")
 
 
-def requirements_grid(shown: Mapping[str, set[str]]) -> Grid:
+def requirements_grid(source: Source, shown: Mapping[str, set[str]]) -> Grid:
     """Return one row a requirement: where the tables show it, for how many runs, and what tests it."""
+    off = switched_off(shown, source.info.features)
     columns = ("requirement", "asks for", "shown by", "runs", "tested by")
     rows = [
-        (word(r.id), word(r.what), word(r.columns), count(len(shown[r.id])), word(", ".join(r.tests)))
+        (
+            word(r.name),
+            word(r.what),
+            word(r.columns),
+            word(OFF) if r.name in off else count(len(shown[r.name])),
+            word(", ".join(r.tests)),
+        )
         for r in REQUIREMENTS
     ]
     return grid(columns, rows, "")
@@ -144,4 +159,4 @@ def _requirements(run_ids: Iterable[str], shown: Mapping[str, set[str]]) -> str:
         if ids and ids <= runs:
             family, _, number = name.partition("-")
             families.setdefault(family, []).append(number)
-    return "; ".join(f"{family}-{'/'.join(numbers)}" for family, numbers in families.items()) or "none"
+    return "; ".join("-".join(filter(None, (f, "/".join(numbers)))) for f, numbers in families.items()) or "none"

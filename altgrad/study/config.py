@@ -7,13 +7,30 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from altgrad.numerics.catalog import formats
 from altgrad.numerics.format import FloatFormat
+from altgrad.study.sections import (
+    ID_PATTERN,
+    SAME_FORMAT,
+    Beta,
+    Closed,
+    Count,
+    Float,
+    FormatName,
+    Int,
+    LearningRate,
+    ModelConfig,
+    Name,
+    PositiveInt,
+    QuantizationConfig,
+    Seed,
+    TelemetryConfig,
+    TrainingConfig,
+)
 
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""What a run id, a study's name and a corpus's name may look like: they become folder names."""
+Storage = Literal["master", "nearest", "stochastic"]
 
 RESERVED_STUDY_NAMES = frozenset(
     {"corpus", "runs", "diagnostics", "tables", "statistics", "figures", "logs", "benchmarks"}
@@ -22,36 +39,6 @@ RESERVED_STUDY_NAMES = frozenset(
 
 MAIN_STUDY = "main"
 """The study of `config.yaml`, which writes to `results/` and `reports/` themselves."""
-
-
-def _not_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError(f"{value} is a truth value (YAML reads yes, no, on and off as such); give a number")
-    return value
-
-
-def _not_bool_name(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError(f"{value} is a truth value (YAML reads yes, no, on and off as such); put the name in quotes")
-    return value
-
-
-Int = Annotated[int, BeforeValidator(_not_bool)]
-Float = Annotated[float, BeforeValidator(_not_bool)]
-PositiveInt = Annotated[Int, Field(ge=1, le=10**9)]
-Count = Annotated[Int, Field(ge=0, le=10**9)]
-Seed = Annotated[Int, Field(ge=0, lt=2**32)]
-LearningRate = Annotated[Float, Field(gt=0, le=1e9)]
-Fraction = Annotated[Float, Field(ge=0, le=1)]
-Beta = Annotated[Float, Field(ge=0, lt=1)]
-Name = Annotated[str, BeforeValidator(_not_bool_name), StringConstraints(pattern=ID_PATTERN)]
-Storage = Literal["master", "nearest", "stochastic"]
-
-
-class Closed(BaseModel):
-    """A frozen section of the config that refuses unknown keys and non-finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FormatSpec(Closed):
@@ -91,72 +78,6 @@ class CorpusConfig(Closed):
         return self
 
 
-class ModelConfig(Closed):
-    """The GPT's shape."""
-
-    n_layer: PositiveInt
-    n_head: PositiveInt
-    n_embd: PositiveInt
-    block_size: PositiveInt = Field(description="context length in tokens")
-    dropout: Annotated[Float, Field(ge=0, lt=1)] = 0.0
-    bias: bool = True
-    tie_weights: bool = Field(False, description="share the embedding's weight with lm_head; the study does not")
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "ModelConfig":
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
-        return self
-
-
-class EarlyStopConfig(Closed):
-    """How many steps in a row of each kind of nonfinite value end a run as diverged (STAB-02)."""
-
-    loss: PositiveInt = 1
-    gradient: PositiveInt = 1
-    weight: PositiveInt = 1
-
-
-class TrainingConfig(Closed):
-    """The training loop, the same for every run of a study."""
-
-    steps: PositiveInt
-    batch_size: PositiveInt
-    grad_accumulation: PositiveInt = 1
-    warmup_steps: Count = 0
-    final_lr_fraction: Fraction = Field(0.1, description="the cosine's end, as a share of the peak learning rate")
-    betas: tuple[Beta, Beta] = (0.9, 0.95)
-    eps: Annotated[Float, Field(gt=0, le=1)] = 1e-8
-    weight_decay: Annotated[Float, Field(ge=0, le=10)] = 0.1
-    plain_lr: LearningRate = Field(1e-3, description="AdamW's rate for parameters that a rung optimizer leaves plain")
-    grad_clip: Annotated[Float, Field(ge=0)] = Field(1.0, description="global gradient norm; 0 switches it off")
-    eval_every: PositiveInt = 100
-    eval_batches: PositiveInt = 8
-    checkpoint_every: PositiveInt = Field(200, description="steps between saves of the restart state")
-    early_stop: EarlyStopConfig = EarlyStopConfig()
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda is an error where there is none")
-    threads: PositiveInt = Field(1, description="CPU threads; part of what makes a run repeatable")
-    compile: Literal["auto", "on", "graphs", "off"] = Field(
-        "auto", description="auto: compiled where the work repays it; graphs: compiled, on CUDA replayed as CUDA graphs"
-    )
-    autocast: Literal["auto", "bf16", "off"] = Field("auto", description="auto: BF16 on CUDA, off on CPU")
-
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> "TrainingConfig":
-        if self.warmup_steps >= self.steps:
-            raise ValueError(f"warmup_steps {self.warmup_steps} is not below steps {self.steps}")
-        return self
-
-
-class QuantizationConfig(Closed):
-    """How the scale of a quantized weight follows the weight."""
-
-    scaling: Literal["delayed", "current"] = "delayed"
-    history: Annotated[Int, Field(ge=1, le=4096)] = Field(16, description="delayed scaling: steps remembered")
-    per_row: bool = Field(False, description="one scale an output channel instead of one a tensor")
-    power_of_two: bool = True
-
-
 class UpdateSpec(Closed):
     """An update rule: direction, metric and the settings that belong to them."""
 
@@ -184,7 +105,7 @@ class UpdateSpec(Closed):
 class GridConfig(Closed):
     """One block of runs: every combination of its factors."""
 
-    formats: tuple[Annotated[str, BeforeValidator(_not_bool_name)], ...] = Field(min_length=1)
+    formats: tuple[FormatName, ...] = Field(min_length=1)
     updates: tuple[Name, ...] = Field(min_length=1)
     storages: tuple[Storage, ...] = Field(min_length=1)
     layers: tuple[Name, ...] = Field(("all",), min_length=1)
@@ -207,22 +128,6 @@ class BaselineConfig(Closed):
     format: str = "BF16"
     lrs: tuple[LearningRate, ...] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field(min_length=1)
-
-
-class WandbConfig(Closed):
-    """The mirror to Weights & Biases; the Parquet files are the record."""
-
-    mode: Literal["offline", "online", "disabled"] = "offline"
-    project: str = "altgrad"
-    entity: str | None = None
-    tags: tuple[str, ...] = ()
-
-
-class TelemetryConfig(Closed):
-    """What is counted, and how often it is written."""
-
-    window: PositiveInt = Field(10, description="steps that one row of counters sums over")
-    wandb: WandbConfig = WandbConfig()
 
 
 class AnalysisConfig(Closed):
@@ -272,6 +177,13 @@ class RunConfig(Closed):
             return formats[self.format]
         return FloatFormat(name=self.format, **self.custom_format.model_dump())
 
+    def cast_format(self, role: Literal["input", "grad_output"]) -> FloatFormat | None:
+        """Return the format that inputs or output gradients of the run's layers are cast to; None for no cast."""
+        name = getattr(self.quantization, role)
+        if name is None:
+            return None
+        return self.float_format() if name == SAME_FORMAT else formats[name]
+
 
 class StudyConfig(Closed):
     """A whole study."""
@@ -308,6 +220,10 @@ class StudyConfig(Closed):
             _require(f"{where}.updates", grid.updates, self.updates)
             _require(f"{where}.layers", grid.layers, self.layer_types)
             self._require_sense(where, grid)
+        for role in ("input", "grad_output"):
+            cast = getattr(self.quantization, role)
+            if cast is not None and cast != SAME_FORMAT:
+                formats[cast]  # likewise
         if not formats[self.baseline.format].is_reference:
             raise ValueError(f"baseline.format: {self.baseline.format} is not a reference format (BF16, FP16)")
         return self

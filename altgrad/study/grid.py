@@ -9,7 +9,7 @@ from altgrad.errors import ConfigError
 from altgrad.numerics.catalog import formats
 from altgrad.study.config import BaselineConfig, GridConfig, RunConfig, StudyConfig, is_valid_id
 
-TRAIN_REVISION = 3
+TRAIN_REVISION = 4
 """Raised in the commit that changes what training computes; part of every run's stamp."""
 
 BASELINE_UPDATE = "adamw"

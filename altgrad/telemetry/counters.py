@@ -2,18 +2,20 @@
 
 The optimizer counts where the values are and never synchronizes. What a window has to say is read from the device in
 one transfer (`read_together`).
-Definitions: STAB-01, STAB-03, STAB-04, FLIP-01, FLIP-02, UPDT-01, UPDT-02, GRAD-01, GRAD-04 in docs/metrics.md.
+Definitions: STAB-01, STAB-03 to STAB-05, FLIP-01, FLIP-02, UPDT-01, UPDT-02, EDQ, GRAD-01, GRAD-04 in docs/metrics.md.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from altgrad.nn.casts import Cast
 from altgrad.numerics.scaling import Scaler
-from altgrad.optim.counting import COUNTERS
+from altgrad.optim.counting import COUNTERS, SUMS
 from altgrad.telemetry.recorder import Recorder
 
 AMAX_EMA_DECAY = 0.9
@@ -24,8 +26,10 @@ _SCOPES: dict[str, tuple[str, str]] = {
     "update_underflow": ("update", "underflow"),
     "weight_overflow": ("weight", "overflow"),
     "weight_underflow": ("weight", "underflow"),
+    "intended_sq": ("update", "intended_sq"),
+    "realised_dot": ("update", "realised_dot"),
 }
-"""Scope and metric of a counter, where it is not (`weight`, its own name)."""
+"""Scope and metric of a counter or sum, where it is not (`weight`, its own name)."""
 
 
 def stall_ratio(flips: float, updates: float) -> float:
@@ -56,67 +60,115 @@ class TrackedWeight:
     scaler: Scaler
 
 
+class Measured(NamedTuple):
+    """What a window has to say of tensors.
+
+    Attributes:
+        counts: (weights, len(COUNTERS)).
+        sums: (weights, len(SUMS)).
+        ranges: (weights, 2), each weight's largest and smallest nonzero magnitude.
+        clipped: (weights,), gradient elements that partition-relative clipping held; empty where it is off.
+        casts: (casts, 4), each cast's elements, overflow, underflow and largest magnitude.
+    """
+
+    counts: Tensor
+    sums: Tensor
+    ranges: Tensor
+    clipped: Tensor
+    casts: Tensor
+
+
 class WindowCounters:
     """Writes a window's counters and tensor statistics.
 
     Args:
         weights: The quantized weights.
+        casts: The casts of layers' inputs and output gradients: the weight's name, the role and the cast.
         recorder: Takes the rows.
     """
 
-    def __init__(self, weights: list[TrackedWeight], recorder: Recorder) -> None:
+    def __init__(
+        self, weights: Sequence[TrackedWeight], casts: Sequence[tuple[str, str, Cast]], recorder: Recorder
+    ) -> None:
         self._weights = weights
+        self._casts = casts
         self._recorder = recorder
         self._amax_ema: dict[str, float] = {}
 
-    def measure(self, counts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return what `write` needs, on the device.
+    def measure(self, counts: Mapping[str, Tensor], sums: Mapping[str, Tensor], clipped: Tensor) -> Measured:
+        """Return what `write` needs, on the device; the casts start counting again.
 
         Args:
             counts: By parameter name, int64 tensors of shape `(len(COUNTERS),)` as `take_counts` returns them.
-
-        Returns:
-            Counts, (weights, len(COUNTERS)), and each weight's largest and smallest nonzero magnitude, (weights, 2).
+            sums: Likewise, as `take_sums` returns them.
+            clipped: As in `Measured`.
         """
-        if not self._weights:
-            return torch.zeros(0), torch.zeros(0)
-        ranges = torch.stack([_range(w.parameter) for w in self._weights])
-        return torch.stack([counts[w.name] for w in self._weights]), ranges
+        names = [weight.name for weight in self._weights]
+        device = self._weights[0].parameter.device
+        ranges = torch.stack([_range(weight.parameter) for weight in self._weights])
+        casts = [
+            torch.cat([cast.take_counts().double(), cast.take_amax().double().view(1)]) for *_, cast in self._casts
+        ]
+        return Measured(
+            torch.stack([counts[name] for name in names]),
+            torch.stack([sums[name] for name in names]),
+            ranges,
+            clipped.to(device),
+            torch.stack(casts) if casts else torch.zeros(0, 4, device=device),
+        )
 
-    def write(self, step: int, steps_in_window: int, counts: Tensor, ranges: Tensor) -> dict[str, float]:
+    def write(self, step: int, steps_in_window: int, measured: Measured) -> dict[str, float]:
         """Write one window's rows.
 
         Args:
             step: Optimizer steps done.
             steps_in_window: Steps that the counts sum over.
-            counts: From `measure`, on the host.
-            ranges: From `measure`, on the host.
+            measured: From `measure`, on the host.
 
         Returns:
-            The run's totals, for the mirror and the progress line: `flip_rate` and `stall_ratio`.
+            The run's totals, for the mirror and the progress line: `flip_rate`, `stall_ratio` and `edq`.
         """
-        if not self._weights or not steps_in_window:
+        self._write_casts(step, measured.casts)
+        if not steps_in_window:
             return {}
-        totals = dict.fromkeys(COUNTERS, 0)
+        rows = torch.cat([measured.counts, measured.sums], dim=1)
+        names = (*COUNTERS, *SUMS)
+        clipped = measured.clipped.tolist() or [None] * len(self._weights)
         elements = 0
-        for weight, row, (amax, smallest) in zip(self._weights, counts.tolist(), ranges.tolist(), strict=True):
-            count = {name: int(value) for name, value in zip(COUNTERS, row, strict=True)}
+        for weight, row, (amax, smallest), held in zip(
+            self._weights, rows.tolist(), measured.ranges.tolist(), clipped, strict=True
+        ):
             size = weight.parameter.numel() * steps_in_window
             elements += size
-            for name, value in count.items():
-                totals[name] += value
-            self._write_counts(step, weight.name, count, size)
+            self._write_counts(step, weight.name, dict(zip(names, row, strict=True)), size)
+            if held is not None:
+                self._recorder.add(step, "gradient", weight.name, {"clip_elements": size, "clipped": held})
             self._write_range(step, weight.name, amax, smallest)
-        return _rates(totals, elements)
+        return _rates(dict(zip(names, rows.sum(0).tolist(), strict=True)), elements)
 
-    def _write_counts(self, step: int, name: str, count: dict[str, int], size: int) -> None:
+    def stall_ratios(self, counts: Tensor) -> dict[str, float]:
+        """Return each weight's stall ratio over the window, from the counts of `measure`, on the host."""
+        rows = [dict(zip(COUNTERS, row, strict=True)) for row in counts.tolist()]
+        return {
+            weight.name: stall_ratio(row["flips_among_updated"], row["updates"])
+            for weight, row in zip(self._weights, rows, strict=True)
+        }
+
+    def _write_counts(self, step: int, name: str, count: Mapping[str, float], size: int) -> None:
         scopes: dict[str, dict[str, float]] = {"weight": {"elements": size}, "gradient": {}, "update": {}}
         for counter, value in count.items():
             scope, metric = _SCOPES.get(counter, ("weight", counter))
             scopes[scope][metric] = value
-        scopes["weight"].update(_rates(count, size))
+        rates = _rates(count, size)
+        scopes["update"]["edq"] = rates.pop("edq")
+        scopes["weight"].update(rates)
         for scope, metrics in scopes.items():
             self._recorder.add(step, scope, name, metrics)
+
+    def _write_casts(self, step: int, casts: Tensor) -> None:
+        metrics = ("elements", "overflow", "underflow", "amax")
+        for (name, role, _), row in zip(self._casts, casts.tolist(), strict=True):
+            self._recorder.add(step, role, name, dict(zip(metrics, row, strict=True)))
 
     def _write_range(self, step: int, name: str, amax: float, smallest: float) -> None:
         before = self._amax_ema.get(name, amax)
@@ -174,8 +226,10 @@ def _range(weight: Tensor) -> Tensor:
     return torch.stack([magnitude.amax(), smallest])
 
 
-def _rates(count: Mapping[str, int], elements: int) -> dict[str, float]:
+def _rates(count: Mapping[str, float], elements: int) -> dict[str, float]:
+    intended = count["intended_sq"]
     return {
         "flip_rate": count["flips"] / elements,
         "stall_ratio": stall_ratio(count["flips_among_updated"], count["updates"]),
+        "edq": count["realised_dot"] / intended if intended else math.nan,
     }

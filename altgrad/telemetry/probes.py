@@ -1,7 +1,7 @@
-"""Probes of a weight: what its values make of the format's grid, and its rank. Pure functions of tensors.
+"""Probes of a weight: what its values make of the format's grid. Pure functions of tensors.
 
-Definitions: DIAG-02, DIAG-07, RANK-01 and STAB-03 in docs/metrics.md. A value that is not defined (a share of no
-elements, anything of a weight that holds NaN) is NaN, never a number that looks like a measurement.
+Definitions: DIAG-01, DIAG-02, DIAG-07, MANI-04 and STAB-03 in docs/metrics.md. A value that is not defined (a share of
+no elements, anything of a weight that holds NaN) is NaN, never a number that looks like a measurement.
 """
 
 import math
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from altgrad.numerics.catalog import resolve
-from altgrad.numerics.codec import encode
+from altgrad.numerics.codec import encode, to_rung
 from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.geometry import ulp
 from altgrad.numerics.rounding import quantize
 from altgrad.numerics.units import Scale, to_units
+from altgrad.telemetry.rank import rank_statistics
 
 
 class Capacity(NamedTuple):
@@ -88,39 +89,38 @@ def capacity(W: Tensor, fmt: FloatFormat | str, scale: Scale = None) -> Capacity
     return Capacity(used.numel() / fmt.num_finite_codes, float(-(used * used.log2()).sum()))
 
 
-def stable_rank(W: Tensor) -> float:
-    """Return the stable rank, ``|W|_F^2 / |W|_2^2`` (RANK-01; Rudelson and Vershynin 2007, section 1).
+def weight_statistics(W: Tensor, fmt: FloatFormat | str, scale: Scale = None) -> dict[str, float]:
+    """Return what a probe under way says of one weight and its grid, by the metric's name.
 
-    The spectral norm is exact, from the eigenvalues of the smaller Gram matrix in float64.
+    `stiffness_bin_<k>` is the share of weights whose S, the real spacing of the grid at the weight, is from 2^k to
+    2^(k+1) (DIAG-01); bins without any are left out. Rungs (MANI-04) are counted from 0 outwards.
 
     Args:
-        W: Tensor of any float dtype, (rows, columns); of more dimensions, all but the first are one.
-
-    Returns:
-        From 1 to the rank; 0 for a matrix of zeros, NaN for one that is empty or holds a value that is not finite.
-
-    Example:
-        >>> stable_rank(torch.diag(torch.tensor([2.0, 1.0, 1.0])))
-        1.5
+        W: The stored weight, of any float dtype and shape.
+        fmt: Its format; of a reference format, which has no codes, there is nothing to say.
+        scale: Its scale.
     """
-    if not W.numel():
-        return math.nan
-    matrix = W.detach().double().reshape(W.shape[0] if W.ndim else 1, -1)
-    amax = matrix.abs().max()
-    if amax == 0:
-        return 0.0
-    if not amax.isfinite():
-        return math.nan
-    matrix = matrix / amax  # so that no square underflows or overflows
-    gram = matrix.T @ matrix if matrix.shape[0] > matrix.shape[1] else matrix @ matrix.T
-    return float(gram.trace() / torch.linalg.eigvalsh(gram)[-1])
+    if resolve(fmt).is_reference:
+        return {}
+    alignment, spacing = grid_alignment(W, fmt, scale), ulp(W.detach(), fmt, scale).double()
+    sound = bool(W.isfinite().all())
+    rungs = to_rung(W.detach(), fmt, scale).abs().double() if sound else spacing * math.nan
+    bins, counts = torch.unique(binades(spacing if sound else spacing[:0]), return_counts=True)
+    return {
+        "grid_alignment_mean": float(alignment.mean()),
+        "grid_alignment_p99": percentile(alignment, 99),
+        **capacity(W, fmt, scale)._asdict(),
+        **{f"rung_p{percent}": percentile(rungs, percent) for percent in (10, 50, 90)},
+        **{f"stiffness_log2_p{percent}": percentile(spacing.log2(), percent) for percent in (10, 50, 90)},
+        **{f"stiffness_bin_{k}": n / W.numel() for k, n in zip(bins.tolist(), counts.tolist(), strict=True)},
+    }
 
 
 def weight_probes(W: Tensor, fmt: FloatFormat | str, scale: Tensor) -> dict[str, float]:
     """Return every probe of one quantized weight, by the metric's name.
 
     For a reference format, which has no codes and never saturates a weight, only `amax`, `range_bits`,
-    `zero_fraction` and `stable_rank`. Percentiles are values that occur: the smallest that at least that share of the
+    `zero_fraction` and the ranks. Percentiles are values that occur: the smallest that at least that share of the
     elements does not exceed.
 
     Args:
@@ -130,18 +130,15 @@ def weight_probes(W: Tensor, fmt: FloatFormat | str, scale: Tensor) -> dict[str,
     """
     fmt = resolve(fmt)
     zero = quantize(W, fmt, scale) == 0
-    found = {**_range(W), "zero_fraction": _share(zero), "stable_rank": stable_rank(W)}
+    found = {**_range(W), "zero_fraction": _share(zero), **rank_statistics(W)}
     if fmt.is_reference:
         return found
-    alignment = grid_alignment(W, fmt, scale)
     return {
         **found,
-        **capacity(W, fmt, scale)._asdict(),
+        **weight_statistics(W, fmt, scale),
         "scale": float(scale.median()),
         "saturated_fraction": _share(to_units(W.detach(), scale)[0].abs() > fmt.max),
-        "grid_alignment_mean": float(alignment.mean()),
-        "grid_alignment_p99": _percentile(alignment, 99),
-        **{f"ulp_p{percent}": _percentile(ulp(W, fmt, scale), percent) for percent in (10, 50, 90)},
+        **{f"ulp_p{percent}": percentile(ulp(W, fmt, scale), percent) for percent in (10, 50, 90)},
     }
 
 
@@ -160,8 +157,13 @@ def _share(mask: Tensor) -> float:
     return float(mask.double().mean())
 
 
-def _percentile(values: Tensor, percent: int) -> float:
-    """Return the smallest value that at least `percent` of them do not exceed; NaN of none, or where one is NaN."""
+def percentile(values: Tensor, percent: int) -> float:
+    """Return the smallest value that at least `percent` % of them do not exceed; NaN of none, or where one is NaN."""
     if not values.numel():
         return math.nan
-    return float(np.percentile(values.cpu().numpy(), percent, method="inverted_cdf"))
+    return float(np.percentile(values.detach().cpu().numpy(), percent, method="inverted_cdf"))
+
+
+def binades(values: Tensor) -> Tensor:
+    """Return floor(log2 |x|) of nonzero values, exactly, int64."""
+    return torch.frexp(values.detach().double()).exponent.to(torch.int64) - 1

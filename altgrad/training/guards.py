@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from altgrad.study.config import EarlyStopConfig
+from altgrad.study.sections import EarlyStopConfig
 
 KINDS = ("loss", "gradient", "weight")
 

@@ -18,6 +18,7 @@ from safetensors.torch import save as to_safetensors
 from altgrad.data.store import Corpus, load_corpus
 from altgrad.errors import CheckpointError, MismatchError
 from altgrad.study.config import RunConfig
+from altgrad.telemetry.live import Live
 from altgrad.telemetry.mirror import Mirror
 from altgrad.telemetry.recorder import Recorder
 from altgrad.training.checkpoint import StateFolder, write_bytes
@@ -106,7 +107,8 @@ def _train(run: RunConfig, corpus: Corpus, home: Path, stamp: dict[str, object],
     loaded = folder.load()
     progress = Progress(run.run_id, run.training.steps, loaded[0].step if loaded else 0)
     mirror = Mirror(run, home / "wandb", progress.say)
-    trainer = Trainer(run, parts, corpus, environment, recorder, mirror, progress)
+    live = Live(home / "live.json", run.run_id, run.training.steps)
+    trainer = Trainer(run, parts, corpus, environment, recorder, mirror, live, progress)
     try:
         if loaded:
             trainer.load_state_dict(loaded[1])

@@ -2,7 +2,7 @@
 
 import math
 
-from altgrad.study.config import TrainingConfig
+from altgrad.study.sections import TrainingConfig
 
 
 def lr_factor(step: int, config: TrainingConfig) -> float:

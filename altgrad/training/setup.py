@@ -4,6 +4,7 @@ Seeds are derived by purpose, so that the cells of a seed differ only by their f
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,16 @@ import torch
 from altgrad.data.batches import BatchSampler
 from altgrad.data.store import Corpus
 from altgrad.models.gpt import GPT, GPTConfig
-from altgrad.nn.plan import PrecisionPlan
+from altgrad.nn.plan import PrecisionPlan, ScalingOptions
 from altgrad.nn.surgery import named_quantized_weights, quantize_model
+from altgrad.numerics.format import FloatFormat
 from altgrad.optim.base import GridOptimizer
 from altgrad.optim.groups import param_groups
 from altgrad.optim.manifold_adamw import ManifoldAdamW
 from altgrad.optim.rung_sgd import RungSGD
 from altgrad.study.config import RunConfig
 from altgrad.telemetry.counters import TrackedWeight
+from altgrad.training.shift import shift_formats
 
 REST_FORMAT = "BF16"
 """What the layers that a run does not quantize are rounded to."""
@@ -84,29 +87,58 @@ def build(run: RunConfig, model: GPT, corpus: Corpus, device: str, compiled: boo
     sampler = BatchSampler(
         corpus.train, training.batch_size, run.model.block_size, seed=derive_seed(run.seed, "batches")
     )
-    optimizer = _optimizer(run, model, compiled)
-    weights = [TrackedWeight(name, parameter, scaler) for name, parameter, scaler in named_quantized_weights(model)]
-    return Parts(model, optimizer, sampler, weights)
+    return Parts(model, _optimizer(run, model, compiled), sampler, _tracked(model))
+
+
+def rebuild(run: RunConfig, parts: Parts, wanted: Mapping[str, FloatFormat]) -> Parts:
+    """Give weights other formats, and return parts for them; what the optimizer remembers stays.
+
+    Args:
+        run: The run.
+        parts: Its parts; not to be used any more.
+        wanted: Formats by the weight's name.
+    """
+    old = parts.optimizer
+    shift_formats(parts.model, wanted, scaling_options(run))
+    optimizer = _optimizer(run, parts.model, old.compiled, old.generator)
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p in old.state:
+                optimizer.state[p] = dict(old.state[p])
+    return Parts(parts.model, optimizer, parts.batches, _tracked(parts.model))
+
+
+def _tracked(model: GPT) -> list[TrackedWeight]:
+    return [TrackedWeight(name, parameter, scaler) for name, parameter, scaler in named_quantized_weights(model)]
 
 
 def precision_plan(run: RunConfig) -> PrecisionPlan:
-    """Return a run's plan: its layers in its format, the rest in the reference format."""
-    section = run.quantization
-    patterns: dict[str, Any] = {pattern: run.float_format() for pattern in run.layer_patterns}
+    """Return a run's plan: its layers in its format, with the casts it asks for, the rest in the reference format."""
+    own: dict[str, Any] = {
+        "weight": run.float_format(),
+        "input": run.cast_format("input"),
+        "grad_output": run.cast_format("grad_output"),
+    }
+    patterns: dict[str, Any] = dict.fromkeys(run.layer_patterns, own)
     patterns.setdefault("*", REST_FORMAT)
-    return PrecisionPlan(
-        patterns,
-        scaling=section.scaling,
-        history=section.history,
-        per_row=section.per_row,
-        power_of_two=section.power_of_two,
-    )
+    return PrecisionPlan(patterns, **scaling_options(run))
 
 
-def _optimizer(run: RunConfig, model: GPT, compiled: bool) -> GridOptimizer:
+def scaling_options(run: RunConfig) -> ScalingOptions:
+    """Return the options of every scale of a run."""
+    section = run.quantization
+    return {
+        "scaling": section.scaling,
+        "history": section.history,
+        "per_row": section.per_row,
+        "power_of_two": section.power_of_two,
+    }
+
+
+def _optimizer(run: RunConfig, model: GPT, compiled: bool, generator: torch.Generator | None = None) -> GridOptimizer:
     spec, training = run.update_spec, run.training
     groups = param_groups(model, weight_decay=training.weight_decay)
-    generator = _generator(run, "stochastic rounding")
+    generator = generator or _generator(run, "stochastic rounding")
     if spec.optimizer == "rung_sgd":
         for group in groups:
             if _is_plain(group):

@@ -6,7 +6,8 @@ from typing import Any
 from altgrad.data.store import Corpus
 from altgrad.study.grid import config_hash
 from altgrad.training.environment import Environment, git_revision, peak_memory_bytes, versions
-from altgrad.training.loop import Trainer, perplexity
+from altgrad.training.evaluation import perplexity
+from altgrad.training.loop import Trainer
 
 
 def summarize(trainer: Trainer, corpus: Corpus, environment: Environment) -> dict[str, Any]:
@@ -25,10 +26,11 @@ def summarize(trainer: Trainer, corpus: Corpus, environment: Environment) -> dic
         "train_loss": trainer.train_loss,
         "tokens_per_s": trainer.tokens / trainer.wall_s if trainer.wall_s else math.nan,
         "wall_s": trainer.wall_s,
+        "probe_s": trainer.probe_s,
     }
     return {
         "run_id": run.run_id,
-        "status": "diverged" if trainer.diverged else "finished",
+        "status": "diverged" if trainer.diverged else "shifted" if trainer.shifts else "finished",
         "study": run.study,
         "role": run.role,
         "format": run.format,
@@ -54,4 +56,5 @@ def summarize(trainer: Trainer, corpus: Corpus, environment: Environment) -> dic
         "corpus_fingerprint": corpus.fingerprint,
         "revision": run.revision,
         "events": trainer.events,
+        "shifts": trainer.shifts,
     }

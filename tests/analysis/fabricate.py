@@ -21,6 +21,7 @@ ELEMENTS = {
     "blocks.0.mlp.c_fc.weight": 200,
     "lm_head.weight": 100,
 }
+PROBE_GROUPS = ("gradients", "weights", "updates", "rank", "hessian")
 UPDATES: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "manifold_adamw", "geometry_aware": False},
     "manifold": {"optimizer": "manifold_adamw", "metric_power": 0.5, "geometry_aware": True},
@@ -48,6 +49,11 @@ class Rates:
     overflow: int = 0
     underflow: int = 10
     update_underflow: int = 200
+    clipped: int = 5
+    input_overflow: int = 0
+    input_underflow: int = 20
+    grad_output_overflow: int = 0
+    grad_output_underflow: int = 300
 
 
 Loss = Callable[[RunConfig], float | None]
@@ -78,7 +84,7 @@ def make_study(**changes: Any) -> StudyConfig:
         "updates": specs,
         "baseline": {"lrs": [0.01], "seeds": grid["seeds"]},
         "grids": [grid],
-        "telemetry": {"window": 10},
+        "telemetry": {"window": 10, "probes": dict.fromkeys(PROBE_GROUPS, 20)},
         "analysis": {"min_seeds": 3, "min_steps": 40},
     }
     return StudyConfig.model_validate({**config, **changes})
@@ -115,7 +121,9 @@ def write_run(run: RunConfig, runs: Path, loss: float | None, rates: RatesOf, **
     _write(folder / "telemetry.parquet", TELEMETRY, list(_telemetry(run, loss, rates, steps)))
     windows = range(10, steps + 1, 10)
     _write(
-        folder / "timing.parquet", TIMING, [(run.run_id, s, 100.0 * s, 4.0, 1.0, 1, 1, 1, 1000 + s) for s in windows]
+        folder / "timing.parquet",
+        TIMING,
+        [(run.run_id, s, 100.0 * s, 4.0, 1.0, 1, 1, 1, *[0.25] * len(PROBE_GROUPS), 1000 + s) for s in windows],
     )
     fields = {
         "run_id": run.run_id,
@@ -155,6 +163,10 @@ def _telemetry(run: RunConfig, loss: float | None, rates: RatesOf, steps: int) -
             yield from _rows(run, step, "run", "", val_loss=value, val_perplexity=math.exp(value))
         for tensor, size in ELEMENTS.items():
             yield from _counts(run, step, tensor, size * 10, rates(run, tensor))
+        if step % 20 == 0:
+            yield from _hessian(run, step)
+            for tensor in ELEMENTS:
+                yield from _probes(run, step, tensor)
 
 
 def _counts(run: RunConfig, step: int, tensor: str, elements: int, r: Rates) -> Iterator[tuple[Any, ...]]:
@@ -177,7 +189,58 @@ def _counts(run: RunConfig, step: int, tensor: str, elements: int, r: Rates) -> 
     }
     yield from _rows(run, step, "weight", tensor, **counts)
     yield from _rows(run, step, "gradient", tensor, updates=part(r.updates), l2_norm=3.0, linf_norm=1.0)
-    yield from _rows(run, step, "update", tensor, underflow=part(r.update_underflow))
+    intended = {"intended_sq": 4.0 * elements, "realised_dot": float(moved) * elements / 250}
+    yield from _rows(run, step, "update", tensor, underflow=part(r.update_underflow), **intended)
+    if run.training.partition_clip:
+        yield from _rows(run, step, "gradient", tensor, clip_elements=elements, clipped=part(r.clipped))
+    for role in ("input", "grad_output"):
+        if getattr(run.quantization, role) is not None:
+            lost = {name: part(getattr(r, f"{role}_{name}")) for name in ("overflow", "underflow")}
+            yield from _rows(run, step, role, tensor, elements=elements, amax=0.5, **lost)
+
+
+def _probes(run: RunConfig, step: int, tensor: str) -> Iterator[tuple[Any, ...]]:
+    """Yield probes; of a reference format, whose grid is not probed, those of gradients and ranks alone."""
+    share = step / run.training.steps
+    compared = {"cosine": 1 - 0.1 * share, "snr_db": 20.0, "stiffness_correlation": 0.5, "magnitude_correlation": 0.25}
+    yield from _rows(run, step, "gradient", tensor, **compared)
+    if tensor.endswith("c_fc.weight"):
+        yield from _rows(run, step, "input", tensor, dead_fraction=0.125)
+    ranks = {"stable_rank": 4 - share, "effective_rank": 6.0, "entropy_rank": 5.0, "rank_warning": 0.0}
+    yield from _rows(run, step, "weight", tensor, **ranks)
+    if run.format in ("BF16", "FP16"):
+        return
+    of_weights = {
+        "grid_alignment_mean": 0.25,
+        "grid_alignment_p99": 0.5,
+        "codes_used_fraction": 0.5 * share,
+        "code_entropy_bits": 5.0,
+        **{f"rung_p{p}": float(p) for p in (10, 50, 90)},
+        **{f"stiffness_log2_p{p}": p / 10 - 12 for p in (10, 50, 90)},
+        "stiffness_bin_-11": 0.25,
+        "stiffness_bin_-10": 0.75,
+    }
+    yield from _rows(run, step, "weight", tensor, **of_weights)
+    of_updates = {
+        "ulp_median": 0.125,
+        "ulp_p90": 0.5,
+        "ulp_p99": 2.0,
+        "ulp_lost_fraction": 0.75,
+        "ulp_zero_fraction": 0.125,
+        "ulp_bin_-3": 0.5,
+        "ulp_bin_-1": 0.25,
+        "ulp_bin_1": 0.125,
+        "rung_move_entropy_bits": 1.5,
+        "value_move_entropy_bits": 3.0,
+    }
+    yield from _rows(run, step, "update", tensor, **of_updates)
+
+
+def _hessian(run: RunConfig, step: int) -> Iterator[tuple[Any, ...]]:
+    top = {f"hessian_top_{i}": 4.0 / i + run.seed for i in (1, 2, 3)}
+    nodes = {f"hessian_node_{v}_{j}": float(j - 2) + run.seed for v in (1, 2) for j in (1, 2, 3)}
+    weights = {f"hessian_weight_{v}_{j}": (0.5, 0.25, 0.25)[j - 1] for v in (1, 2) for j in (1, 2, 3)}
+    yield from _rows(run, step, "run", "", **top, **nodes, **weights)
 
 
 def _rows(run: RunConfig, step: int, scope: str, tensor: str, **metrics: float) -> Iterator[tuple[Any, ...]]:
@@ -190,6 +253,7 @@ def _diagnostics(run: RunConfig) -> Iterator[tuple[Any, ...]]:
         yield run.run_id, tensor, "code_entropy_bits", 5.0
         yield run.run_id, tensor, "codes_used_fraction", 0.5
         yield run.run_id, tensor, "grid_alignment_mean", 0.25
+        yield run.run_id, tensor, "grid_alignment_p99", 0.5
         yield run.run_id, tensor, "stable_rank", 3.0
 
 

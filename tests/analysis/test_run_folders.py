@@ -1,10 +1,16 @@
+import hashlib
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from altgrad.analysis.run_folders import collect_runs
+from altgrad.analysis.tabulate import tabulate_study
 from altgrad.errors import AltGradError, MismatchError, TableError
+from altgrad.parquet import arrow_schema
+from altgrad.schema import PROBE_TIMES, TELEMETRY, TIMING
 from altgrad.study.config import RunConfig, StudyConfig
 from altgrad.study.grid import study_runs
 from tests.analysis.fabricate import Rates, make_study, write_run
@@ -100,6 +106,72 @@ def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
     first, second = one(study, tmp_path / "a"), one(study, tmp_path / "b")
     with pytest.raises(TableError, match=r"holds a run of the same id, E7M0-manifold-master-all-lr0.01-s3"):
         collect_runs(study, [first], [second], None)
+
+
+PROBES = tuple(column.name for column in PROBE_TIMES)
+
+
+def as_before_probes(folder: Path, drop: tuple[str, ...] = PROBES) -> Path:
+    """Turn a run's folder into one of a revision that knew no probes, casts and interventions."""
+    config = json.loads((folder / "config.json").read_text())
+    del config["telemetry"]["probes"], config["training"]["partition_clip"], config["training"]["mantissa_shift"]
+    del config["quantization"]["input"], config["quantization"]["grad_output"]
+    config["revision"] = 1
+    (folder / "config.json").write_text(json.dumps(config))
+    decides = {**config, "telemetry": {"window": config["telemetry"]["window"]}}
+    for key in ("study", "role", "layer_types"):
+        del decides[key]
+    del decides["training"]["checkpoint_every"]
+    flat = flattened(decides)
+    text = json.dumps(flat, sort_keys=True, separators=(",", ":"))
+    summary = json.loads((folder / "summary.json").read_text())
+    summary |= {"config_hash": hashlib.sha256(text.encode()).hexdigest(), "revision": 1}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    table = pq.read_table(folder / "timing.parquet").drop_columns(list(drop))
+    pq.write_table(table, folder / "timing.parquet")
+    telemetry = pq.read_table(folder / "telemetry.parquet").to_pandas()
+    later = telemetry["metric"].isin(["intended_sq", "realised_dot"]) | telemetry["step"].eq(20)
+    schema = arrow_schema(TELEMETRY)
+    pq.write_table(pa.Table.from_pandas(telemetry[~later], schema, preserve_index=False), folder / "telemetry.parquet")
+    return folder
+
+
+def flattened(value: dict[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            flat |= {f"{key}.{name}": leaf for name, leaf in flattened(item).items()}
+        else:
+            flat[key] = item
+    return flat
+
+
+def test_a_run_of_a_revision_before_probes_is_read(tmp_path: Path) -> None:
+    study = make_study(formats=["E4M3"], updates=["adamw"], storages=["nearest"], seeds=[1])
+    folder = as_before_probes(one(make_study(formats=["E5M2"], storages=["nearest"], updates=["adamw"]), tmp_path))
+    run = next(iter(collect_runs(study, [], [folder], None).values()))
+    assert not run.comparable  # of another revision
+    timing = run.timing()
+    assert list(timing.columns) == [column.name for column in TIMING]
+    assert (timing[list(PROBES)] == 0.0).all(axis=None)
+    tables = tabulate_study(study, [], included=[folder])
+    assert tables["tensors"]["edq"].isna().all() and (tables["tensors"]["elements"] > 0).all()
+    assert len(tables["timing_summary"]) == 1
+
+
+def test_an_old_run_with_a_changed_config_is_refused(tmp_path: Path) -> None:
+    folder = as_before_probes(one(make_study(), tmp_path))
+    config = json.loads((folder / "config.json").read_text()) | {"lr": 0.5}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MismatchError, match=r"summary\.json and config\.json are of different runs"):
+        collect_runs(make_study(), [], [folder], None)
+
+
+def test_a_timing_table_with_some_of_the_probes_is_refused(tmp_path: Path) -> None:
+    folder = as_before_probes(one(make_study(), tmp_path), drop=PROBES[1:])
+    run = next(iter(collect_runs(make_study(), [], [folder], None).values()))
+    with pytest.raises(TableError, match=r"timing.parquet: it has the columns"):
+        run.timing()
 
 
 def renamed(study: StudyConfig, folder: Path, **fields: object) -> Path:

@@ -6,9 +6,9 @@ import pytest
 
 from altgrad.analysis.study_info import from_frame, study_info, to_frame
 from altgrad.analysis.tabulate import tabulate_study, timing_summary
-from altgrad.analysis.telemetry_tables import batches, rates, telemetry_tables
+from altgrad.analysis.telemetry_tables import CASTS, TelemetryTables, batches, rates, telemetry_tables
 from altgrad.errors import CorpusError, TableError
-from altgrad.schema import ANALYSIS_TABLES
+from altgrad.schema import ANALYSIS_TABLES, COUNTS, PROBE_TIMES, RATES, SUMS
 from altgrad.study.config import RunConfig
 from altgrad.study.grid import study_runs
 from tests.analysis.fabricate import CORPUS_META, VOCAB, Rates, fabricate, make_study, write_run
@@ -152,10 +152,85 @@ def test_norms_that_are_not_finite_do_not_hide_the_others(tmp_path: Path) -> Non
 
 
 def test_rates_without_a_denominator_are_nan() -> None:
-    names = ["elements", "flips", "flips_among_updated", "updates", "zero_update", "overflow", "underflow"]
-    counts = pd.DataFrame([[10, 2, 0, 0, 0, 0, 0]], columns=names).assign(update_underflow=0)
-    assert math.isnan(rates(counts)["stall_ratio"].iloc[0])
-    assert rates(counts)["flip_rate"].iloc[0] == 0.2
+    nothing = pd.DataFrame([dict.fromkeys([column.name for column in (*COUNTS, *SUMS)], 0)])
+    assert rates(nothing).isna().all(axis=None)
+    assert list(rates(nothing)) == [column.name for column in RATES]
+    counted = rates(nothing.assign(elements=10, flips=2, grad_output_elements=8, grad_output_underflow=6, clipped=1))
+    known = counted.iloc[0].dropna().to_dict()
+    zero = dict.fromkeys(["zero_update_rate", "overflow_rate", "underflow_rate", "update_underflow_rate"], 0.0)
+    assert known == {**zero, "flip_rate": 0.2, "grad_output_overflow_rate": 0.0, "grad_output_underflow_rate": 0.75}
+
+
+def test_clipping_and_casts_are_counted_where_they_are_on(tmp_path: Path) -> None:
+    study = make_study(
+        formats=["E4M3"],
+        storages=["nearest"],
+        seeds=[1],
+        training={"steps": 40, "batch_size": 2, "eval_every": 20, "device": "cpu", "partition_clip": True},
+        quantization={"input": "same", "grad_output": "E5M2"},
+    )
+    folders = fabricate(study, tmp_path, lambda run: 2.0, lambda run, tensor: Rates(clipped=5, input_overflow=3))
+    tables = tabulate_study(study, folders, corpus_meta=CORPUS_META)
+    row = tables["tensors"].set_index(["run_id", "tensor"]).loc["E4M3-adamw-nearest-all-lr0.01-s1", "wte.weight"]
+    # 400 elements x 40 steps, 5 per mille clipped, 3 and 20 per mille of inputs, 300 per mille of output gradients.
+    assert row[["clip_elements", "clipped", "input_overflow", "input_underflow"]].tolist() == [16_000, 80, 48, 320]
+    assert row["clip_rate"] == 0.005 and row["input_overflow_rate"] == 0.003 and row["input_underflow_rate"] == 0.02
+    assert row["grad_output_overflow_rate"] == 0.0 and row["grad_output_underflow_rate"] == 0.3
+    counters = tables["counters"].query("run_id == @row.name[0] and layer_type == 'all' and step == 10")
+    values = counters.set_index("metric")["value"]
+    assert (values["grad_output_underflow"], values["grad_output_underflow_rate"]) == (3000, 0.3)
+
+
+def test_without_clipping_and_casts_counts_are_0_and_rates_nan(tables: dict[str, pd.DataFrame]) -> None:
+    tensors = tables["tensors"]
+    names = ["clip_elements", "clipped", *(f"{s}_{n}" for s in CASTS for n in ("elements", "overflow", "underflow"))]
+    assert (tensors[names] == 0).all(axis=None)
+    assert tensors[["clip_rate", "input_overflow_rate", "grad_output_underflow_rate"]].isna().all(axis=None)
+
+
+def sums(rows: list[tuple[int, str, str, str, float]]) -> TelemetryTables:
+    """Return the tables of one run's rows: step, scope, tensor, metric and value."""
+    run = study_runs(STUDY)[-1]
+    names = ["step", "scope", "tensor", "metric", "value"]
+    return telemetry_tables({run.run_id: run}, pd.DataFrame(rows, columns=names).assign(run_id=run.run_id))
+
+
+def test_descent_quality_is_of_summed_sums_that_stay_floats() -> None:
+    made = sums(
+        [
+            (step, scope, tensor, metric, value)
+            for step, tensor, intended, realised in (
+                (10, "wte.weight", 2**-40, 2**-42),
+                (20, "wte.weight", 2**-40, 2**-40),
+                (10, "lm_head.weight", 2**-38, -(2**-40)),
+            )
+            for scope, metric, value in (
+                ("weight", "elements", 80.0),
+                ("update", "intended_sq", intended),
+                ("update", "realised_dot", realised),
+            )
+        ]
+    )
+    tensors = made.tensors.set_index("tensor")
+    assert tensors.loc["wte.weight", ["intended_sq", "realised_dot", "edq"]].tolist() == [2**-39, 1.25 * 2**-40, 0.625]
+    assert tensors.loc["lm_head.weight", "edq"] == -0.25
+    values = made.counters.set_index(["step", "layer_type", "metric"])["value"]
+    assert values[10, "all", "edq"] == -0.15  # (1 - 4) / (4 + 16), in units of 2^-42
+    assert values[20, "all", "edq"] == 1.0
+
+
+def test_a_sum_that_was_not_taken_or_is_no_number_is_nan() -> None:
+    old = sums([(10, "weight", "wte.weight", "elements", 80.0)])
+    assert math.isnan(old.tensors["intended_sq"].iloc[0]) and math.isnan(old.tensors["edq"].iloc[0])
+    rows = [(step, "weight", "wte.weight", "elements", 80.0) for step in (10, 20)]
+    rows += [(20, "update", "wte.weight", name, 1.0) for name in ("intended_sq", "realised_dot")]
+    broken = sums([*rows, *((10, "update", "wte.weight", name, math.nan) for name in ("intended_sq", "realised_dot"))])
+    assert math.isnan(broken.tensors["edq"].iloc[0])
+    by_step = broken.counters.query("metric == 'edq' and layer_type == 'all'").set_index("step")["value"]
+    assert math.isnan(by_step[10]) and by_step[20] == 1.0
+    # A window without a step that was applied has rows of casts alone, and takes nothing from the others.
+    idle = sums([*rows[:1], *rows[2:], (30, "input", "wte.weight", "elements", 8.0)])
+    assert idle.tensors["input_elements"].iloc[0] == 8
 
 
 def test_batches_lose_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +243,10 @@ def test_timing_leaves_the_first_window_out() -> None:
     names = ["run_id", "step", "tokens_per_s", "step_s", "data_s", "forward_backward_s", "optimizer_s", "telemetry_s"]
     rows = [["r", 10 * i, v, v, v, v, v, v] for i, v in enumerate([900.0, 1.0, 3.0, 8.0])]
     timing = pd.DataFrame(rows, columns=names).assign(peak_memory_bytes=[5, 9, 7, 7])
+    timing = timing.assign(**{column.name: [9.0, 0.0, 0.75, 0.0] for column in PROBE_TIMES})
     summary = timing_summary(timing).iloc[0]
     assert (summary["windows"], summary["tokens_per_s"], summary["peak_memory_bytes"]) == (3, 3.0, 9)
+    assert summary["probe_rank_s"] == 0.25  # a mean: most windows have no probe
     assert timing_summary(timing.iloc[:1]).iloc[0]["tokens_per_s"] == 900.0
     assert timing_summary(timing.iloc[:0]).empty
 

@@ -12,7 +12,7 @@ from altgrad.cli import main as command
 from altgrad.errors import AltGradError
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["formats", "prepare", "train", "diagnose", "tabulate", "analyse", "plot", "report"]
+VERBS = ["formats", "prepare", "train", "diagnose", "tabulate", "analyse", "plot", "report", "watch"]
 
 
 def altgrad_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

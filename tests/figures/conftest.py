@@ -3,9 +3,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from altgrad.analysis.tables import Tables
+from altgrad.schema import ANALYSIS_TABLES, STATISTICS
 from altgrad.study.config import RunConfig, StudyConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study
@@ -62,3 +65,28 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
         return MADE[name]
 
     return get
+
+
+def replaced(tables: Tables, **frames: pd.DataFrame) -> Tables:
+    """Return the tables with some of them replaced."""
+    return Tables.of({**{name: tables[name] for name in (*ANALYSIS_TABLES, *STATISTICS)}, **frames})
+
+
+@pytest.fixture(scope="session")
+def distinct(studies: Studies) -> Tables:
+    """The sweep with a value of its own in every row of the bands, so that no line can stand for another.
+
+    Seeds are told apart from their mean, and histograms and densities of cells, layer types and steps from each other.
+    """
+    tables = studies("sweep")
+
+    def numbered(name: str, column: str, low: float, high: float) -> pd.DataFrame:
+        return tables[name].assign(**{column: np.linspace(low, high, len(tables[name]))})
+
+    bands = numbered("bands", "mean", 0.2, 0.8)
+    return replaced(
+        tables,
+        bands=bands.assign(low=bands["mean"] - 0.125, high=bands["mean"] + 0.125),
+        distribution_bands=numbered("distribution_bands", "share", 0.125, 0.875),
+        hessian_bands=numbered("hessian_bands", "density", 0.5, 2.0),
+    )

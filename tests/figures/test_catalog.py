@@ -21,8 +21,37 @@ WORDS = {
         "No run with every layer in a format has counted flips yet.",
         "Under nearest the update is lost",
     ),
+    "edq": ("No run with every layer in a format has summed up what its updates intended yet.", "fall away from 1"),
+    "ulp_histograms": (
+        "No run with every layer in a format has probed its intended updates yet.",
+        "at half an ulp, rounding to nearest loses an update",
+    ),
     "layer_heatmap": ("No run has counted anything by layer type yet.", "low is good"),
     "lr_sweep": ("Every cell was run at one learning rate only", "at the edge of the learning rates"),
+    "stiffness_field": (
+        "No run with every layer in a format has probed the grid's spacing at its weights yet.",
+        "Look for bands that climb",
+    ),
+    "grid_alignment": (
+        "No run with every layer in a format has probed where its weights lie on the grid yet.",
+        "0.25 is where weights lie anywhere",
+    ),
+    "capacity": (
+        "No run with every layer in a format has probed which codes its weights use yet.",
+        "of 8 bits in an 8-bit format",
+    ),
+    "gradient_quality": (
+        "No run with every layer in a format has compared its gradients with FP32 yet.",
+        "20 dB is an error of a tenth",
+    ),
+    "rank_trends": (
+        "No run with every layer in a format has probed the ranks of its weights yet.",
+        "No weight's trend warned of collapse",
+    ),
+    "hessian_density": (
+        "No run with every layer in a format has probed the Hessian of its loss yet.",
+        "its integral is 1",
+    ),
 }
 
 

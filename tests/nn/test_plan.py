@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import altgrad as ag
-from altgrad.errors import FormatError, NotSupportedError, PlanError, UnknownFormatError
-from altgrad.nn.plan import PrecisionPlan, new_scaler
+from altgrad.errors import FormatError, PlanError, UnknownFormatError
+from altgrad.nn.plan import LayerFormats, PrecisionPlan, new_scaler
 from altgrad.numerics.scaling import Scaler
 
 LAYERS = ["wte", "blocks.0.attn.c_attn", "blocks.0.mlp.c_fc", "blocks.1.mlp.c_fc", "lm_head"]
@@ -47,20 +47,14 @@ def test_values_can_be_formats_names_or_roles() -> None:
     ("patterns", "error", "text"),
     [
         (
-            {"*": {"weight": "E3M4", "grad_output": "E5M2"}},
-            NotSupportedError,
-            "plan '*': this version rounds weights only, not grad_output. Leave these roles out, or give None.",
-        ),
-        (
-            {"*": {"input": "E4M3", "grad_output": "E5M2"}},
-            NotSupportedError,
-            "plan '*': this version rounds weights only, not input or grad_output. "
-            "Leave these roles out, or give None.",
-        ),
-        (
             {"*": {"weights": "E3M4"}},
             PlanError,
             "plan '*': 'weights' is not a role. The roles are weight, input, grad_output.",
+        ),
+        (
+            {"*": {"input": 8}},
+            PlanError,
+            "plan '*': 8 is not a format. Give a FloatFormat, a format's name, or None.",
         ),
         ({"*": 8}, PlanError, "plan '*': 8 is not a format. Give a FloatFormat, a format's name, or None."),
         ({3: "E4M3"}, PlanError, "plan: 3 is not a pattern. Give a glob on dotted module names, as a string."),
@@ -75,6 +69,21 @@ def test_what_is_no_plan_is_refused(patterns: Any, error: type[Exception], text:
     with pytest.raises(error) as caught:
         PrecisionPlan(patterns)
     assert str(caught.value) == text
+
+
+def test_roles_have_formats_of_their_own() -> None:
+    plan = PrecisionPlan({"a": {"weight": "E3M4", "input": "e4m3fn", "grad_output": None}, "b": {"input": "E5M2"}})
+    assert plan.formats_for("a") == LayerFormats(weight=ag.formats["E3M4"], input=ag.formats["E4M3"])
+    assert plan.formats_for("b") == LayerFormats(input=ag.formats["E5M2"])
+    assert plan.format_for("b") is None and plan.formats_for("c") == LayerFormats()
+    assert repr(plan) == "PrecisionPlan({'a': {'weight': 'E3M4', 'input': 'E4M3'}, 'b': {'input': 'E5M2'}})"
+
+
+def test_rules_that_differ_in_a_cast_alone_decide_differently() -> None:
+    with pytest.raises(PlanError, match=r"plan '\*\.mlp\.\*': earlier patterns already decide"):
+        PrecisionPlan({"blocks.*": "E4M3", "*.mlp.*": {"weight": "E4M3", "input": "E4M3"}}).check_patterns(LAYERS)
+    with pytest.raises(PlanError, match="plan 'nothing': it matches no layer"):
+        PrecisionPlan({"nothing": {"input": "E4M3"}}).check_patterns(LAYERS)
 
 
 def test_an_unknown_format_names_the_pattern_and_the_nearest() -> None:

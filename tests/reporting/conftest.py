@@ -5,6 +5,7 @@ import pytest
 
 from altgrad.figures.catalog import FIGURES
 from altgrad.reporting.page import Source
+from altgrad.reporting.text import Grid
 from tests.figures.conftest import Studies, studies
 
 __all__ = ["studies"]
@@ -23,3 +24,7 @@ def source_of(studies: Studies, tmp_path_factory: pytest.TempPathFactory) -> Sou
     for name in FIGURES:
         (figures / f"{name}.svg").write_text(SVG)
     return lambda study, name: Source(studies(study), figures, reports / name)
+
+
+def rows(table: Grid) -> list[dict[str, str]]:
+    return [dict(zip(table.columns, (cell.text for cell in row), strict=True)) for row in table.rows]

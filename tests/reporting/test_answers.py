@@ -1,6 +1,5 @@
 """What the reports say in words follows from the tables, and claims no more."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,24 +9,15 @@ from altgrad.analysis.analyse import analyse_study
 from altgrad.analysis.tables import Tables
 from altgrad.analysis.tabulate import tabulate_study
 from altgrad.figures import benefit
-from altgrad.reporting import failure_modes, manifold_vs_standard, sweet_spot, test_matrix
+from altgrad.reporting import manifold_vs_standard, sweet_spot
 from altgrad.reporting.page import caveats, demonstration, provenance
-from altgrad.reporting.requirements import REQUIREMENTS, traced
-from altgrad.reporting.test_matrix import _ranges
-from altgrad.reporting.text import Grid
-from altgrad.schema import ANALYSIS_TABLES, STATISTICS
-from altgrad.study.config import RunConfig
 from altgrad.study.grid import study_runs
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import CORPUS_META, Rates, fabricate, make_study, write_run
-from tests.reporting.conftest import SourceOf
+from tests.reporting.conftest import SourceOf, rows
 
 ROOT = Path(__file__).parents[2]
 ANY = "manifold_vs_standard.md"
-
-
-def rows(table: Grid) -> list[dict[str, str]]:
-    return [dict(zip(table.columns, (cell.text for cell in row), strict=True)) for row in table.rows]
 
 
 def test_headline_table_is_the_comparisons(source_of: SourceOf) -> None:
@@ -144,25 +134,6 @@ def test_included_runs_are_counted_apart(tmp_path: Path, source_of: SourceOf) ->
     assert any(text.startswith("1 run diverged; each counts") for text in caveats(source))
 
 
-def test_failure_answer_and_evidence(source_of: SourceOf) -> None:
-    source = source_of("all diverged", "failure_modes.md")
-    assert "E4M3 (master and nearest) and E7M0 (master and nearest) by divergence" in failure_modes.answer(source)
-    found = rows(failure_modes.first_grid(source))
-    assert {row["runs"] for row in found} == {"3 of 3"} and {row["step"] for row in found} == {"20"}
-    healthy = source_of("one seed", "failure_modes.md")
-    assert failure_modes.answer(healthy) == (
-        "At its chosen learning rate no cell fails: 4 runs, and none passes a mark or diverges."
-    )
-    assert {row["fails first in"] for row in rows(failure_modes.first_grid(healthy))} == {"did not fail"}
-
-
-def test_failures_at_any_rate_are_counted(source_of: SourceOf) -> None:
-    found = rows(failure_modes.all_runs_grid(source_of("sweep", "failure_modes.md")))
-    counts = {(r["format"], r["storage"], r["update"]): (r["runs"], r["divergence"], r["did not fail"]) for r in found}
-    assert counts["E7M0", "nearest", "adamw"] == ("9", "1", "8")
-    assert counts["E4M3", "nearest", "adamw"] == ("9", "0", "9")
-
-
 def test_sweet_spot_by_loss(source_of: SourceOf) -> None:
     source = source_of("layers", "sweet_spot.md")
     assert sweet_spot.build(source).alone
@@ -196,58 +167,6 @@ def test_diagnostics_by_layer_type_are_shown(source_of: SourceOf) -> None:
     assert {row["layer type"] for row in found} == {"embedding", "attention", "mlp", "lm_head"}
 
 
-def test_matrix_has_every_combination_and_its_status(tmp_path: Path, source_of: SourceOf) -> None:
-    def loss(run: RunConfig) -> float | None:
-        if run.format == "E7M0":
-            return float("nan")
-        return None if run.update == "manifold" else 2.0
-
-    study = make_study()
-    source = replace(source_of("empty", "TEST_MATRIX.md"), tables=Pipeline(tmp_path)(study, loss))
-    report = test_matrix.build(source)
-    found = {(r["format"], r["update"], r["storage"]): r for r in rows(report.matrix)}
-    assert len(found) == 9
-    assert found["E4M3", "adamw", "nearest"]["finished"] == "3 (1-3)"
-    assert found["E4M3", "manifold", "master"]["status"] == "diverged"
-    assert found["E7M0", "adamw", "master"]["status"] == "missing"
-    assert found["E7M0", "adamw", "master"]["requirements"] == "none"
-    assert found["E4M3", "adamw", "nearest"]["requirements"].startswith(
-        "STAB-01/02/03/04; METR-01/02/03/04; GRAD-01/04"
-    )
-    assert "plans 27 runs in 9 combinations" in report.page.answer
-    assert "15 have ended, 6 of them by divergence, and 12 are missing" in report.page.answer
-
-
-def test_a_requirement_is_traced_to_the_runs_that_show_it(source_of: SourceOf) -> None:
-    tables = source_of("one seed", "TEST_MATRIX.md").tables
-    shown = traced(tables)
-    everything = set(tables["runs"]["run_id"])
-    assert {name for name, ids in shown.items() if ids == everything} == {r.id for r in REQUIREMENTS}
-    assert not any(traced(source_of("empty", "TEST_MATRIX.md").tables).values())
-
-
-def test_evidence_asks_for_every_column_named(source_of: SourceOf) -> None:
-    tables = source_of("one seed", "TEST_MATRIX.md").tables
-    frames = {name: tables[name] for name in (*ANALYSIS_TABLES, *STATISTICS)}
-    no_range = Tables.of({**frames, "tensors": tables["tensors"].assign(range_bits=math.nan)})
-    assert not traced(no_range)["STAB-03"] and traced(no_range)["STAB-01"]
-    no_windows = Tables.of({**frames, "counters": tables["counters"].query("metric != 'flip_rate'")})
-    no_epochs = Tables.of({**frames, "flip_epochs": tables["flip_epochs"].iloc[:0]})
-    assert not traced(no_windows)["FLIP-02"] and not traced(no_epochs)["FLIP-02"]
-
-
-def test_without_a_baseline_no_figure_overlays_it(tmp_path: Path) -> None:
-    study = make_study(formats=["E4M3"], storages=["nearest"], seeds=[1])
-    tables = Pipeline(tmp_path)(study, lambda run: math.nan if run.role == "baseline" else 2.0)
-    assert not traced(tables)["METR-04"] and traced(tables)["METR-01"]
-
-
-def test_every_requirement_names_tests_that_exist() -> None:
-    assert len({r.id for r in REQUIREMENTS}) == len(REQUIREMENTS) == 17
-    missing = [path for r in REQUIREMENTS for path in r.tests if not (ROOT / path).is_file()]
-    assert not missing
-
-
 def test_provenance_counts_what_is_there(source_of: SourceOf) -> None:
     facts = {row["what"]: row["value"] for row in rows(provenance(source_of("all diverged", ANY)))}
     assert facts["runs"] == "27 of 27 planned and 0 included"
@@ -255,7 +174,3 @@ def test_provenance_counts_what_is_there(source_of: SourceOf) -> None:
     assert "12,000 training and 3,000 validation tokens" in facts["corpus"] and "0123abcd" in facts["corpus"]
     empty = {row["what"]: row["value"] for row in rows(provenance(source_of("empty", ANY)))}
     assert (empty["runs"], empty["device"], empty["versions"]) == ("0 of 27 planned and 0 included", "none", "none")
-
-
-def test_seed_ranges() -> None:
-    assert [_ranges(n) for n in ([1], [1, 2, 3], [1, 3, 4, 9])] == ["1", "1-3", "1, 3-4, 9"]

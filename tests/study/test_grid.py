@@ -8,8 +8,9 @@ import pytest
 
 from altgrad.errors import ConfigError
 from altgrad.numerics.format import FloatFormat
-from altgrad.study.config import ID_PATTERN, StudyConfig, is_valid_id
+from altgrad.study.config import StudyConfig, is_valid_id
 from altgrad.study.grid import canonical_json, config_hash, result_fields, run_id, study_runs
+from altgrad.study.sections import ID_PATTERN
 
 Data = dict[str, Any]
 

@@ -47,7 +47,7 @@ REFUSED: dict[str, tuple[str, object, str]] = {
     "unknown key like no other": (
         "quantization",
         {"zzz": 1},
-        "quantization.zzz: unknown key. Known keys here: scaling, history, per_row, power_of_two.",
+        "quantization.zzz: unknown key. Known keys here: scaling, history, per_row, power_of_two, input, grad_output.",
     ),
     "a word for a number": (
         "training.steps",

@@ -5,9 +5,10 @@ import torch
 
 from altgrad.numerics.catalog import formats
 from altgrad.numerics.scaling import Scaler
-from altgrad.optim.counting import COUNTERS
+from altgrad.optim.counting import COUNTERS, SUMS
 from altgrad.telemetry.counters import (
     AMAX_EMA_DECAY,
+    Measured,
     TrackedWeight,
     WindowCounters,
     gradient_norms,
@@ -22,6 +23,12 @@ def rows(recorder: Recorder) -> dict[tuple[int, str, str, str], float]:
     return {(step, *rest): value for _, step, *rest, value in recorder._rows["telemetry"]}  # type: ignore[misc]
 
 
+def window(counters: WindowCounters, given: torch.Tensor, sums: tuple[float, float] = (0.0, 0.0)) -> Measured:
+    """Return what a window of one weight measured, on the host."""
+    totals = torch.tensor(sums, dtype=torch.float64)
+    return Measured(*read_together(*counters.measure({"a.weight": given}, {"a.weight": totals}, torch.zeros(0))))
+
+
 def counts(**given: int) -> torch.Tensor:
     assert set(given) <= set(COUNTERS)
     return torch.tensor([given.get(name, 0) for name in COUNTERS], dtype=torch.int64)
@@ -30,9 +37,9 @@ def counts(**given: int) -> torch.Tensor:
 def test_a_window_has_each_counter_in_its_scope_and_the_rates_of_its_sums() -> None:
     recorder = Recorder("r1")
     weight = torch.tensor([[0.5, -2.0, 0.0, 0.25]])
-    counters = WindowCounters([TrackedWeight("a.weight", weight, Scaler(formats["E4M3"]))], recorder)
+    counters = WindowCounters([TrackedWeight("a.weight", weight, Scaler(formats["E4M3"]))], [], recorder)
     given = counts(flips=6, flips_among_updated=5, updates=20, stall=15, update_underflow=3, weight_overflow=2)
-    totals = counters.write(10, 10, *read_together(*counters.measure({"a.weight": given})))
+    totals = counters.write(10, 10, window(counters, given, (8.0, 2.0)))
     found = rows(recorder)
     assert found[10, "weight", "a.weight", "elements"] == 40
     assert found[10, "weight", "a.weight", "flips"] == 6
@@ -42,16 +49,18 @@ def test_a_window_has_each_counter_in_its_scope_and_the_rates_of_its_sums() -> N
     assert found[10, "weight", "a.weight", "overflow"] == 2
     assert found[10, "weight", "a.weight", "flip_rate"] == 6 / 40
     assert found[10, "weight", "a.weight", "stall_ratio"] == 1 - 5 / 20
-    assert totals == {"flip_rate": 6 / 40, "stall_ratio": 0.75}
+    assert [found[10, "update", "a.weight", name] for name in (*SUMS, "edq")] == [8.0, 2.0, 0.25]
+    assert totals == {"flip_rate": 6 / 40, "stall_ratio": 0.75, "edq": 0.25}
+    assert counters.stall_ratios(given.unsqueeze(0)) == {"a.weight": 0.75}
 
 
 def test_amax_its_average_and_the_bits_in_use() -> None:
     recorder = Recorder("r1")
     weight = torch.tensor([[4.0, -0.5, 0.0]])
-    counters = WindowCounters([TrackedWeight("a.weight", weight, Scaler(formats["E4M3"]))], recorder)
-    counters.write(10, 10, *counters.measure({"a.weight": counts()}))
+    counters = WindowCounters([TrackedWeight("a.weight", weight, Scaler(formats["E4M3"]))], [], recorder)
+    counters.write(10, 10, window(counters, counts()))
     weight[0, 0] = 8.0
-    counters.write(20, 10, *counters.measure({"a.weight": counts()}))
+    counters.write(20, 10, window(counters, counts()))
     found = rows(recorder)
     assert found[10, "weight", "a.weight", "amax"] == 4.0
     assert found[10, "weight", "a.weight", "range_bits"] == 3.0
@@ -62,8 +71,8 @@ def test_amax_its_average_and_the_bits_in_use() -> None:
 
 def test_an_all_zero_weight_has_no_range() -> None:
     recorder = Recorder("r1")
-    counters = WindowCounters([TrackedWeight("a.weight", torch.zeros(2, 2), Scaler(formats["E4M3"]))], recorder)
-    counters.write(10, 10, *counters.measure({"a.weight": counts()}))
+    counters = WindowCounters([TrackedWeight("a.weight", torch.zeros(2, 2), Scaler(formats["E4M3"]))], [], recorder)
+    counters.write(10, 10, window(counters, counts()))
     assert math.isnan(rows(recorder)[10, "weight", "a.weight", "range_bits"])
 
 

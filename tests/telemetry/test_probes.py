@@ -1,6 +1,7 @@
 """The probes against NumPy and SciPy, written from the definitions, on tensors that are out to break them."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ import altgrad as ag
 from altgrad.errors import FormatError, UnknownFormatError
 from altgrad.telemetry import capacity, grid_alignment, stable_rank
 from altgrad.telemetry.probes import weight_probes
+from altgrad.telemetry.rank import rank_statistics
 
 # name: (exponent bits, mantissa bits, bias, positive magnitudes, finite codes)
 LAYOUTS = {
@@ -177,7 +179,7 @@ def test_the_probes_of_a_weight(case: str, fmt: str) -> None:
         "amax": magnitude.max(),
         "range_bits": math.log2(magnitude.max() / magnitude[magnitude > 0].min()) if magnitude.any() else math.nan,
         "zero_fraction": (nearest_code(y, fmt) == 0).mean(),
-        "stable_rank": stable_rank(weight),
+        **rank_statistics(weight),
         **capacity(weight, fmt, scale)._asdict(),
         "scale": 0.25,
         "saturated_fraction": (np.abs(y) > magnitudes(fmt)[-1]).mean(),
@@ -186,6 +188,9 @@ def test_the_probes_of_a_weight(case: str, fmt: str) -> None:
         "ulp_p10": percentile(gaps, 10),
         "ulp_p50": percentile(gaps, 50),
         "ulp_p90": percentile(gaps, 90),
+        **{f"rung_p{p}": percentile(nearest_code(y, fmt), p) for p in (10, 50, 90)},
+        **{f"stiffness_log2_p{p}": percentile(np.log2(gaps), p) for p in (10, 50, 90)},
+        **{f"stiffness_bin_{k}": n / y.size for k, n in Counter(np.log2(gaps).round().astype(int).flat).items()},
     }
     assert set(found) == set(expected)
     for name, value in expected.items():
@@ -199,7 +204,7 @@ def test_the_probes_of_a_reference_format_are_those_that_make_sense() -> None:
         "amax": 3.0,
         "range_bits": pytest.approx(140 + math.log2(3)),
         "zero_fraction": 0.5,  # bfloat16 has no 2^-140
-        "stable_rank": pytest.approx(stable_rank(weight)),
+        **rank_statistics(weight),
     }
 
 

@@ -1,6 +1,6 @@
 import math
 
-from altgrad.study.config import EarlyStopConfig
+from altgrad.study.sections import EarlyStopConfig
 from altgrad.training.guards import NonfiniteGuard
 
 

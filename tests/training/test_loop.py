@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from altgrad.data.store import load_corpus
+from altgrad.telemetry.live import Live
 from altgrad.telemetry.mirror import Mirror
 from altgrad.telemetry.recorder import Recorder
 from altgrad.training.environment import resolve_environment
@@ -24,7 +25,8 @@ def make_trainer(run, corpus_folder: Path, folder: Path) -> Trainer:
     parts = build(run, model, corpus, "cpu", compiled=False)
     progress = Progress(run.run_id, run.training.steps, 0)
     mirror = Mirror(run, folder, print)
-    return Trainer(run, parts, corpus, environment, Recorder(run.run_id), mirror, progress)
+    live = Live(folder / "live.json", run.run_id, run.training.steps)
+    return Trainer(run, parts, corpus, environment, Recorder(run.run_id), mirror, live, progress)
 
 
 def test_accumulated_gradients_are_those_of_one_large_batch(

@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 import torch
 
+from altgrad.errors import OptimizerError
 from altgrad.study.config import RunConfig
 from altgrad.study.grid import canonical_json
+from altgrad.telemetry.rank_trend import RankWarning
 from altgrad.telemetry.recorder import Recorder
+from altgrad.training import clipping, probing
 from altgrad.training.loop import Trainer
 from altgrad.training.run import train_run
 from tests.training.conftest import MakeRun
@@ -23,7 +26,7 @@ from tests.training.conftest import MakeRun
 COMPARED = ("config.json", "telemetry.parquet", "final.safetensors")
 """The files of a run that hold no wall-clock time."""
 
-WALL_CLOCK = ("wall_s", "tokens_per_s", "peak_memory_bytes", "files")
+WALL_CLOCK = ("wall_s", "probe_s", "tokens_per_s", "peak_memory_bytes", "files")
 """What differs in the summaries of equal runs; the hash of `timing.parquet` is among `files`."""
 
 
@@ -120,7 +123,32 @@ def test_saved_in_the_middle_of_a_window_and_of_nonfinite_steps(
     assert train(run, corpus_folder, tmp_path / "run") == whole
 
 
-FIELDS = ("step", "tokens", "model", "optimizer", "batches", "guard", "counters", "losses", "applied", "events", "rng")
+FIELDS = (
+    "step", "tokens", "shifts", "model", "optimizer", "batches", "guard", "counters", "window", "prober", "events",
+    "clip", "shift_guard", "rng",
+)  # fmt: skip
+EVERYTHING_ON = {
+    "training": {
+        "early_stop": {"loss": 3, "gradient": 3, "weight": 3},
+        "checkpoint_every": 7,
+        "partition_clip": True,
+        "mantissa_shift": {"windows": 2, "stall_ratio": 0.0},  # every window counts
+    },
+    "telemetry": {"window": 2, "probes": {"rank": 1}},
+}
+
+
+def test_a_run_with_every_intervention_ends_with_the_same_bytes(
+    make_run: MakeRun, corpus_folder: Path, tmp_path: Path
+) -> None:
+    run = make_run(**EVERYTHING_ON)
+    whole = train(run, corpus_folder, tmp_path / "whole")
+    interrupted(run, corpus_folder, tmp_path / "run", 8)
+    assert train(run, corpus_folder, tmp_path / "run") == whole
+    summary = json.loads(whole["summary"])
+    assert summary["status"] == "shifted" and set(summary["shifts"].values()) == {"E1M6"}
+    changes = [(event["step"], event["from"], event["to"]) for event in summary["events"] if "to" in event]
+    assert set(changes) == {(4, "E4M3", "E3M4"), (8, "E3M4", "E2M5"), (12, "E2M5", "E1M6")}
 
 
 def test_the_fields_below_are_all_that_is_saved(make_run: MakeRun, corpus_folder: Path, tmp_path: Path) -> None:
@@ -134,30 +162,39 @@ def test_the_fields_below_are_all_that_is_saved(make_run: MakeRun, corpus_folder
             return state
 
         patch.setattr(Trainer, "state_dict", spy)
-        train(make_run(), corpus_folder, tmp_path / "run")
-    assert saved[0] == {*FIELDS, "wall_s"}
+        train(make_run(**EVERYTHING_ON), corpus_folder, tmp_path / "run")
+    assert saved[0] == {*FIELDS, "wall_s", "probe_s"}
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_each_saved_field_is_needed(
     make_run: MakeRun, corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
 ) -> None:
-    run = make_run(training={"early_stop": {"loss": 3, "gradient": 3, "weight": 3}, "checkpoint_every": 6})
+    run = make_run(**EVERYTHING_ON)
     gradients, restore = Trainer._gradients, Trainer.load_state_dict
 
     def poisoned(self: Trainer) -> torch.Tensor:
         loss = gradients(self)
-        return loss * math.nan if self.step in (5, 6, 7) else loss
+        return loss * math.nan if self.step in poison else loss
 
     def forgetful(self: Trainer, state: dict[str, Any]) -> None:
         restore(self, {**state, field: fresh[field]})
 
+    # Saved is step 7, in the middle of a streak of steps that are not finite, or else of windows that stall.
+    poison = () if field in ("shift_guard", "counters", "clip") else (6, 7, 8)
+    warning = RankWarning(1.0, 2.0, 0.5, -1.0, -0.5)
+    monkeypatch.setattr(probing, "rank_warning", lambda steps, *rest: warning if len(steps) >= 9 else None)
+    monkeypatch.setattr(clipping, "partition_limit", lambda g, fmt: g.abs().mean())
     monkeypatch.setattr(Trainer, "_gradients", poisoned)
     whole = train(run, corpus_folder, tmp_path / "whole")
     fresh = first_state(run, corpus_folder, tmp_path / "fresh")
-    interrupted(run, corpus_folder, tmp_path / "run", 7)
+    interrupted(run, corpus_folder, tmp_path / "run", 8)
     monkeypatch.setattr(Trainer, "load_state_dict", forgetful)
-    assert train(run, corpus_folder, tmp_path / "run") != whole
+    if field in ("shifts", "optimizer"):
+        with pytest.raises(OptimizerError, match="was saved with the format"):
+            train(run, corpus_folder, tmp_path / "run")
+    else:
+        assert train(run, corpus_folder, tmp_path / "run") != whole
 
 
 def test_the_telemetry_so_far_is_needed(

@@ -184,7 +184,7 @@ def test_telemetry_and_timing_have_a_row_a_window(make_run: MakeRun, corpus_fold
 def test_state_keeps_only_what_is_finished(make_run: MakeRun, corpus_folder: Path, tmp_path: Path) -> None:
     train_run(make_run(), corpus_folder, tmp_path, False, silent)
     (home,) = (path for path in (tmp_path / "state").iterdir() if path.is_dir())
-    assert sorted(path.name for path in home.iterdir()) == ["finished", "stamp.json"]
+    assert sorted(path.name for path in home.iterdir()) == ["finished", "live.json", "stamp.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*OUTPUTS, "state"])
     shutil.rmtree(home)
     with pytest.raises(MismatchError, match="a finished run without its state"):

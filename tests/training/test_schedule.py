@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from altgrad.study.config import TrainingConfig
+from altgrad.study.sections import TrainingConfig
 from altgrad.training.schedule import lr_factor
 
 

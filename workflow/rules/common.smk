@@ -10,7 +10,7 @@ from altgrad.errors import AltGradError
 from altgrad.figures.catalog import FIGURES
 from altgrad.reporting.catalog import REPORTS
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
-from altgrad.study.config import ID_PATTERN
+from altgrad.study.sections import ID_PATTERN
 from altgrad.study.grid import canonical_json, study_runs
 from altgrad.study.included import SUMMARY, included_folders
 from altgrad.study.loading import find_run, load_study
@@ -20,11 +20,11 @@ from altgrad.study.loading import find_run, load_study
 # TRAIN_REVISION in altgrad/study/grid.py: it is part of every run's config and of its stamp.
 REVISIONS = {
     "prepare": 1,
-    "diagnose": 1,
-    "tabulate": 2,
-    "analyse": 2,
-    "plot": 2,
-    "report": 2,
+    "diagnose": 2,
+    "tabulate": 3,
+    "analyse": 3,
+    "plot": 3,
+    "report": 3,
 }
 
 CORPUS_FILES = ["train.bin", "val.bin", "meta.json"]

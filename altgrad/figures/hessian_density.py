@@ -1,0 +1,106 @@
+"""The spectral density of the loss's Hessian at the first and the last probe (DIAG-05)."""
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from altgrad.analysis.cells import CELL
+from altgrad.analysis.layers import ALL
+from altgrad.analysis.tables import Tables
+from altgrad.figures.panels import STORAGES, format_rows, say_empty
+from altgrad.figures.style import (
+    BASELINE_COLOR,
+    Encoding,
+    FigureSpec,
+    empty_figure,
+    in_order,
+    seeds_words,
+    study_of,
+    update_legend,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DECADES = 10
+"""How far the vertical axis reaches under the highest density: below is the smoothing's tail."""
+
+
+def make(tables: Tables) -> "Figure":
+    """Draw one row a format; a column a storage and probe, the first left of the last; one line an update."""
+    encoding, baseline = Encoding.of(tables), study_of(tables).baseline_format
+    data = _probes(tables)
+    studied = data[data["format"] != baseline]
+    if studied.empty:
+        return empty_figure("No run with every layer in a format has probed the Hessian of its loss yet.")
+    formats = in_order(studied["format"], encoding.formats)
+    storages = in_order(studied["storage"], STORAGES)[:2]
+    columns = [(storage, probe) for storage in storages for probe in in_order(studied["probe"], ["first", "last"])]
+    titles = [f"{storage}, {probe} probe" for storage, probe in columns]
+    figure, rows = format_rows(encoding, formats, titles, share_y="all", share_x="col")
+    for name, row in zip(formats, rows, strict=True):
+        for axes, (storage, probe) in zip(row, columns, strict=True):
+            at = data[data["probe"] == probe]
+            here = at[(at["format"] == name) & (at["storage"] == storage)]
+            _reference(axes, at[at["format"] == baseline])
+            for update in in_order(here["update"], encoding.updates):
+                _line(axes, encoding, here[here["update"] == update])
+            if here.empty:
+                say_empty(axes)
+        row[0].set_ylabel("density")
+    _limit(rows[0][0], data["density"])
+    for axes in rows[-1]:
+        axes.set_xlabel("eigenvalue")
+    update_legend(figure, encoding, studied["update"], baseline if (data["format"] == baseline).any() else None)
+    return figure
+
+
+def caption(tables: Tables) -> str:
+    """Say what a density is, and when the probes were."""
+    data, baseline = _probes(tables), study_of(tables).baseline_format
+    return (
+        f"Density of the eigenvalues of the loss's Hessian in the weights, by stochastic Lanczos, smoothed, on a"
+        f" logarithmic axis; its integral is 1, and it is cut {DECADES} decades under the highest. Probes are each"
+        f" cell's {_steps_words(data)}. Most eigenvalues lie near 0. Look for how far the right end reaches, which is"
+        f" the sharpest direction and bounds the learning rate, for a left end below 0, and for formats that end"
+        f" sharper than the {baseline} baseline, the black line. Each cell is at its own chosen learning rate; lines"
+        f" are means over the seeds ({seeds_words(data['n'])})."
+    )
+
+
+def _probes(tables: Tables) -> pd.DataFrame:
+    """Return each cell's densities at its last probe, and at its first where it is another; `probe` says which."""
+    data = tables["hessian_bands"]
+    data = data[(data["layers"] == ALL) & data["density"].notna()]
+    steps = data.groupby(CELL)["step"]
+    first, last = steps.transform("min"), steps.transform("max")
+    early, late = data[(data["step"] == first) & (first < last)], data[data["step"] == last]
+    return pd.concat([early.assign(probe="first"), late.assign(probe="last")])
+
+
+def _steps_words(data: pd.DataFrame) -> str:
+    words = []
+    for probe, steps in data.groupby("probe", sort=True)["step"]:
+        low, high = steps.min(), steps.max()
+        words.append(f"{probe} (step {high})" if low == high else f"{probe} (steps {low} to {high})")
+    return " and ".join(words) or "last"
+
+
+def _reference(axes: "Axes", rows: pd.DataFrame) -> None:
+    axes.plot(rows["eigenvalue"], rows["density"], color=BASELINE_COLOR, linewidth=0.9, zorder=2)
+
+
+def _line(axes: "Axes", encoding: Encoding, rows: pd.DataFrame) -> None:
+    style = encoding.curve(rows["update"].iloc[0], len(rows))
+    axes.plot(rows["eigenvalue"], rows["density"], **style, linewidth=1.1, markersize=3.0, zorder=3)
+
+
+def _limit(axes: "Axes", densities: pd.Series) -> None:
+    axes.set_yscale("log")
+    top = math.ceil(math.log10(densities.max()))
+    axes.set_ylim(10.0 ** (top - DECADES), 10.0**top)
+
+
+FIGURE = FigureSpec("hessian_density", "Density of the Hessian's eigenvalues", make, caption)
