@@ -159,7 +159,10 @@ def _round_in_tiles(
     width = x.shape[1] if x.ndim == 2 else 1
     step = tile_rows(width, x.device)
     working = torch.float64 if reference else arithmetic_dtype(x.dtype)
-    scratch = torch.empty((min(step, x.shape[0]), *x.shape[1:]), dtype=WORDS[working].integer, device=x.device)
+    shape = (min(step, x.shape[0]), *x.shape[1:])
+    scratch = torch.empty(shape, dtype=WORDS[working].integer, device=x.device)
+    # Counts share one buffer: each fresh one would cost more, in pages that the system clears, than the counting.
+    flags = torch.empty(shape if counts is not None else 0, dtype=working, device=x.device)
     for first in range(0, x.shape[0], step):
         part = slice(first, first + step)
         tile, target = x[part], out[part]
@@ -168,7 +171,8 @@ def _round_in_tiles(
         place = target if target.dtype == working else None
         y = _units(tile, tile_unit, reference, None if reference else place)
         if counts is not None:
-            counts[1] += _count(torch.gt, y.abs(), y.new_full((), float(c.highest)))
+            own = flags[: tile.shape[0]]
+            counts[1] += _count(torch.gt, torch.abs(y, out=own), y.new_full((), float(c.highest)), own)
         if key is None:
             result = round_nearest(y, tile, c, place, scratch[: tile.shape[0]])
         else:
@@ -181,15 +185,18 @@ def _round_in_tiles(
         if counts is not None:
             zero = target.new_zeros(())
             if before is not None:
-                counts[0] += _count(torch.ne, target, before[part])
-            counts[2] += _count(torch.ne, tile, zero) - _count(torch.ne, target, zero)
+                counts[0] += _count(torch.ne, target, before[part], own)
+            counts[2] += _count(torch.ne, tile, zero, own) - _count(torch.ne, target, zero, own)
 
 
-def _count(comparison: Callable[..., Tensor], a: Tensor, b: Tensor) -> Tensor:
-    """Return the number of elements of a tile for which a comparison holds, as an int64."""
-    # Written as float it is vectorized, which a comparison written as bool is not; a tile's sum is exact.
-    out = torch.empty(a.shape, dtype=torch.float32, device=a.device)
-    return comparison(a, b, out=out).sum(dtype=torch.float64).to(torch.int64)
+_SUMS = (torch.float32, torch.float64)
+
+
+def _count(comparison: Callable[..., Tensor], a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Return the number of elements of a tile for which a comparison holds, as an int64; `out` is overwritten."""
+    # Written as float it is vectorized, which a comparison written as bool is not. Up to 2^24 ones a float32 sum is
+    # exact.
+    return comparison(a, b, out=out).sum(dtype=_SUMS[a.numel() > 1 << 24]).to(torch.int64)
 
 
 class _Family:
