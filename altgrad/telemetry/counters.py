@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from altgrad.nn.casts import Cast
+from altgrad.nn.casts import CAST_COUNTS, Cast
 from altgrad.numerics.scaling import Scaler
 from altgrad.optim.counting import COUNTERS, SUMS
 from altgrad.telemetry.recorder import Recorder
@@ -30,6 +30,14 @@ _SCOPES: dict[str, tuple[str, str]] = {
     "realised_dot": ("update", "realised_dot"),
 }
 """Scope and metric of a counter or sum, where it is not (`weight`, its own name)."""
+
+_TOTALS = {
+    "weight_overflow": "overflow",
+    "weight_underflow": "underflow",
+    "update_underflow": "update_underflow",
+    "zero_update": "zero_update",
+}
+"""Counters whose rate over all weights is a metric of the run, by the metric's name without `_rate`."""
 
 
 def stall_ratio(flips: float, updates: float) -> float:
@@ -126,11 +134,13 @@ class WindowCounters:
             measured: From `measure`, on the host.
 
         Returns:
-            The run's totals, for the mirror and the progress line: `flip_rate`, `stall_ratio` and `edq`.
+            The run's own rates, over all weights, for the mirror: those of `_rates`, and `overflow_rate`,
+            `underflow_rate`, `update_underflow_rate`, `zero_update_rate` and, where they are on, `clip_rate` and the
+            casts' rates, such as `input_overflow_rate`.
         """
-        self._write_casts(step, measured.casts)
+        rates = self._write_casts(step, measured.casts)
         if not steps_in_window:
-            return {}
+            return rates
         rows = torch.cat([measured.counts, measured.sums], dim=1)
         names = (*COUNTERS, *SUMS)
         clipped = measured.clipped.tolist() or [None] * len(self._weights)
@@ -144,7 +154,12 @@ class WindowCounters:
             if held is not None:
                 self._recorder.add(step, "gradient", weight.name, {"clip_elements": size, "clipped": held})
             self._write_range(step, weight.name, amax, smallest)
-        return _rates(dict(zip(names, rows.sum(0).tolist(), strict=True)), elements)
+        totals = dict(zip(names, rows.sum(0).tolist(), strict=True))
+        rates |= _rates(totals, elements)
+        rates |= {f"{metric}_rate": totals[counter] / elements for counter, metric in _TOTALS.items()}
+        if measured.clipped.numel():
+            rates["clip_rate"] = float(measured.clipped.sum()) / elements
+        return rates
 
     def stall_ratios(self, counts: Tensor) -> dict[str, float]:
         """Return each weight's stall ratio over the window, from the counts of `measure`, on the host."""
@@ -165,10 +180,18 @@ class WindowCounters:
         for scope, metrics in scopes.items():
             self._recorder.add(step, scope, name, metrics)
 
-    def _write_casts(self, step: int, casts: Tensor) -> None:
-        metrics = ("elements", "overflow", "underflow", "amax")
-        for (name, role, _), row in zip(self._casts, casts.tolist(), strict=True):
-            self._recorder.add(step, role, name, dict(zip(metrics, row, strict=True)))
+    def _write_casts(self, step: int, casts: Tensor) -> dict[str, float]:
+        """Write what the casts counted; return the rates over all casts of a role."""
+        totals: dict[str, Tensor] = {}
+        for (name, role, _), row in zip(self._casts, casts, strict=True):
+            self._recorder.add(step, role, name, dict(zip((*CAST_COUNTS, "amax"), row.tolist(), strict=True)))
+            totals[role] = totals.get(role, torch.zeros_like(row)) + row
+        rates: dict[str, float] = {}
+        for role, (elements, overflow, underflow, _) in ((role, row.tolist()) for role, row in totals.items()):
+            if elements:
+                rates[f"{role}_overflow_rate"] = overflow / elements
+                rates[f"{role}_underflow_rate"] = underflow / elements
+        return rates
 
     def _write_range(self, step: int, name: str, amax: float, smallest: float) -> None:
         before = self._amax_ema.get(name, amax)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from altgrad.nn.casts import Cast
 from altgrad.numerics.catalog import formats
 from altgrad.numerics.scaling import Scaler
 from altgrad.optim.counting import COUNTERS, SUMS
@@ -50,7 +51,15 @@ def test_a_window_has_each_counter_in_its_scope_and_the_rates_of_its_sums() -> N
     assert found[10, "weight", "a.weight", "flip_rate"] == 6 / 40
     assert found[10, "weight", "a.weight", "stall_ratio"] == 1 - 5 / 20
     assert [found[10, "update", "a.weight", name] for name in (*SUMS, "edq")] == [8.0, 2.0, 0.25]
-    assert totals == {"flip_rate": 6 / 40, "stall_ratio": 0.75, "edq": 0.25}
+    assert totals == {
+        "flip_rate": 6 / 40,
+        "stall_ratio": 0.75,
+        "edq": 0.25,
+        "overflow_rate": 2 / 40,
+        "underflow_rate": 0.0,
+        "update_underflow_rate": 3 / 40,
+        "zero_update_rate": 0.0,
+    }
     assert counters.stall_ratios(given.unsqueeze(0)) == {"a.weight": 0.75}
 
 
@@ -101,3 +110,25 @@ def test_what_is_read_together_arrives_exactly() -> None:
     assert counts.tolist() == [[2**53 - 1, -7]]
     assert reals.tolist() == [torch.tensor(0.1).item(), math.inf]
     assert bool(flag) and nothing.shape == (0, 2)
+
+
+def test_casts_and_clipping_have_rows_and_rates_of_the_run() -> None:
+    recorder = Recorder("r1")
+    weight = torch.ones(2, 2)
+    casts = [(f"{name}.weight", role, Cast("E4M3")) for name in "ab" for role in ("input", "grad_output")]
+    for number, (_, _, cast) in enumerate(casts, 1):
+        cast.counts.copy_(torch.tensor([100 * number, 2 * number, 1]))
+        cast.amax.fill_(float(number))
+    counters = WindowCounters([TrackedWeight("a.weight", weight, Scaler(formats["E4M3"]))], casts, recorder)
+    sums = {"a.weight": torch.zeros(2, dtype=torch.float64)}
+    measured = counters.measure({"a.weight": counts()}, sums, torch.tensor([3]))
+    rates = counters.write(10, 5, Measured(*read_together(*measured)))
+    found = rows(recorder)
+    assert found[10, "input", "b.weight", "elements"] == 300 and found[10, "input", "b.weight", "amax"] == 3.0
+    assert found[10, "grad_output", "a.weight", "overflow"] == 4
+    assert (
+        found[10, "gradient", "a.weight", "clipped"] == 3 and found[10, "gradient", "a.weight", "clip_elements"] == 20
+    )
+    assert rates["input_overflow_rate"] == (2 + 6) / 400 and rates["grad_output_underflow_rate"] == 2 / 600
+    assert rates["clip_rate"] == 3 / 20
+    assert not any(bool(cast.counts.any()) for *_, cast in casts)
