@@ -155,9 +155,8 @@ class Prober:
                 warns |= warning is not None
                 if warning is not None and f"{name}/{metric}" not in self._warned:
                     self._warned.add(f"{name}/{metric}")
-                    events.append(
-                        {"step": step, "event": "rank_warning", "tensor": name, "metric": metric} | warning._asdict()
-                    )
+                    evidence = {key: float(f"{value:.4g}") for key, value in warning._asdict().items()}
+                    events.append({"step": step, "event": "rank_warning", "tensor": name, "metric": metric, **evidence})
             metrics["rank_warning"] = float(warns)
         return events
 
