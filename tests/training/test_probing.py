@@ -1,12 +1,14 @@
 """Probes of a run under way: they disturb nothing, say what the definitions say, and go on after an interrupt."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from altgrad.telemetry.mirror import Mirror
 from altgrad.training.run import train_run
 from tests.training.conftest import MakeRun
 
@@ -70,3 +72,22 @@ def test_a_grid_stored_weights_gradient_is_its_fp32_gradient(
         cosines[storage] = found.loc[found["metric"] == "cosine", "value"]
     assert (cosines["nearest"] > 1 - 1e-6).all()
     assert (cosines["master"] < 1 - 1e-6).all() and (cosines["master"] > 0.5).all()
+
+
+def test_the_mirror_shows_means_of_probes_and_rates_of_windows(
+    make_run: MakeRun, corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: dict[tuple[int, str], float] = {}
+
+    def log(self: Mirror, step: int, metrics: Mapping[str, float]) -> None:
+        logged.update({(step, name): value for name, value in metrics.items()})
+
+    monkeypatch.setattr(Mirror, "log", log)
+    found = train(make_run, corpus_folder, tmp_path, ALL_ON)
+    for step, scope, metric in ((4, "weight", "stable_rank"), (8, "gradient", "cosine"), (12, "update", "ulp_median")):
+        rows = found[(found["step"] == step) & (found["scope"] == scope) & (found["metric"] == metric)]
+        assert logged[step, f"{scope}/{metric}"] == pytest.approx(rows["value"].mean()), metric
+    for metric in ("edq", "overflow_rate", "hessian_top_1", "train_loss"):
+        rows = found[(found["scope"] == "run") & (found["metric"] == metric) & (found["step"] == 12)]
+        assert logged[12, metric] == rows["value"].item(), metric
+    assert not any("_bin_" in name for _, name in logged)
