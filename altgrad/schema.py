@@ -214,7 +214,7 @@ DISTRIBUTIONS = (
 EVENTS = (
     RUN_ID,
     STEP,
-    Column("event", "string", "", "nonfinite, diverged, rank_warning or mantissa_shift."),
+    Column("event", "string", "", "nonfinite, diverged, rank_warning, partition_clip or mantissa_shift."),
     Column("tensor", "string", "", "The tensor that it concerns; empty for the run."),
     LAYER_TYPE,
     Column("detail", "string", "", "The event's further fields as JSON."),

@@ -61,6 +61,7 @@ class Trainer:
         self.wall_s, self.probe_s = 0.0, 0.0
         self.events: list[dict[str, Any]] = []
         self.shifts: dict[str, str] = {}
+        self.clipped = 0
         self.diverged: str | None = None
         self.val_loss = math.nan
         self.guard = NonfiniteGuard(training.early_stop)
@@ -125,6 +126,12 @@ class Trainer:
             self.diverged = kind
             self._note({"step": self.step, "event": "diverged", "kind": kind})
             self._progress.say(f"{self.run.run_id}: diverged at step {self.step} (nonfinite {kind}); kept as a result")
+
+    def _note_clipping(self, elements: int) -> None:
+        """Add up the gradient elements that partition-relative clipping held; the first ones are an event."""
+        if elements and not self.clipped:
+            self._note({"step": self.step, "event": "partition_clip", "elements": elements})
+        self.clipped += elements
 
     def _note(self, event: dict[str, Any]) -> None:
         self.events.append(event)
@@ -212,6 +219,7 @@ class Trainer:
             write_gradient_norms(self._recorder, self.step, names, norms)
             read = Measured(*parts)
             rates = self._counters.write(self.step, self._open.applied, read)
+            self._note_clipping(int(read.clipped.sum()))
             # A window that ends with nonfinite weights is one more in the guard's streak.
             self._observe("weight", 0.0 if finite else math.nan)
             self._note_divergence()
@@ -288,6 +296,7 @@ class Trainer:
             "wall_s": self.wall_s,
             "probe_s": self.probe_s,
             "shifts": dict(self.shifts),
+            "clipped": self.clipped,
             "model": self.parts.model.state_dict(),
             "optimizer": self.parts.optimizer.state_dict(),
             "batches": self.parts.batches.state_dict(),
@@ -310,7 +319,7 @@ class Trainer:
         """Restore what `state_dict` returned."""
         self.step, self.tokens = state["step"], state["tokens"]
         self.wall_s, self.probe_s = state["wall_s"], state["probe_s"]
-        self.shifts = dict(state["shifts"])
+        self.shifts, self.clipped = dict(state["shifts"]), state["clipped"]
         if self.shifts:
             self._take_parts(rebuild(self.run, self.parts, {name: formats[to] for name, to in self.shifts.items()}))
         self.parts.model.load_state_dict(state["model"])

@@ -57,4 +57,5 @@ def summarize(trainer: Trainer, corpus: Corpus, environment: Environment) -> dic
         "revision": run.revision,
         "events": trainer.events,
         "shifts": trainer.shifts,
+        "clipped": trainer.clipped,
     }

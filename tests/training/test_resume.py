@@ -124,8 +124,8 @@ def test_saved_in_the_middle_of_a_window_and_of_nonfinite_steps(
 
 
 FIELDS = (
-    "step", "tokens", "shifts", "model", "optimizer", "batches", "guard", "counters", "window", "prober", "events",
-    "clip", "shift_guard", "rng",
+    "step", "tokens", "shifts", "clipped", "model", "optimizer", "batches", "guard", "counters", "window", "prober",
+    "events", "clip", "shift_guard", "rng",
 )  # fmt: skip
 EVERYTHING_ON = {
     "training": {
