@@ -1,14 +1,20 @@
 """Partition-relative clipping against NumPy, written from the definition (STAB-05)."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from altgrad.numerics.catalog import formats
 from altgrad.numerics.format import FloatFormat
+from altgrad.training import clipping
 from altgrad.training.clipping import PartitionClip, partition_limit
+from altgrad.training.run import train_run
+from tests.training.conftest import MakeRun
 
 RANGES = {"E4M3": (448.0, 2.0**-9), "E5M2": (57344.0, 2.0**-16), "E3M4": (30.0, 2.0**-6), "E0M7": (127 / 128, 1 / 128)}
 """Largest value and smallest positive one, from the formats' definitions."""
@@ -56,3 +62,18 @@ def test_zeros_and_nothing_stay() -> None:
     zeros, empty = torch.zeros(5), torch.zeros(0)
     clip.clip({"w": zeros, "empty": empty})
     assert not zeros.any() and clip.take(["w", "empty"]).tolist() == [0, 0]
+
+
+def test_a_run_logs_what_it_clipped(
+    make_run: MakeRun, corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clipping, "partition_limit", lambda g, fmt: g.abs().mean())
+    run = make_run(training={"partition_clip": True}, telemetry={"window": 4})
+    train_run(run, corpus_folder, tmp_path, False, lambda message: None)
+    telemetry = pd.read_parquet(tmp_path / "telemetry.parquet")
+    rows = telemetry[(telemetry["scope"] == "gradient") & (telemetry["metric"] == "clipped")]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["clipped"] == rows["value"].sum() > 0
+    first = int(rows.loc[rows["step"] == 4, "value"].sum())
+    assert summary["events"] == [{"step": 4, "event": "partition_clip", "elements": first}]
+    assert set(rows["tensor"]) == set(telemetry.loc[telemetry["metric"] == "flips", "tensor"])
