@@ -5,7 +5,6 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
 WARM_UP = 0.1
 """The share of a run that its series leaves out: ranks fall as training finds its first directions."""
@@ -78,11 +77,13 @@ def rank_warning(
         x, y = x[places], y[places]
     if len(x) < FEWEST:
         return None
+    from scipy.stats import theilslopes  # a second of imports, which runs without a trend need not wait for
+
     reference = 0.0
     for first in (0, len(x) // 2):
         if len(x) - first < FEWEST:
             continue
-        slope, intercept, _, high = scipy.stats.theilslopes(y[first:], x[first:], alpha=CONFIDENCE)
+        slope, intercept, _, high = theilslopes(y[first:], x[first:], alpha=CONFIDENCE)
         reference = reference if first else float(intercept + slope * x[0])
         value, projected = (float(intercept + slope * place) for place in (x[-1], max(total_steps, x[-1])))
         if high < 0 and reference > 0 and min(value, projected) <= (1 - loss) * reference:
