@@ -9,7 +9,8 @@ from altgrad.analysis.comparisons import DID_STORAGE
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.analysis.verdicts import NO_VERDICT
-from altgrad.figures.panels import storage_title
+from altgrad.figures.captions import seeds_words
+from altgrad.figures.panels import side_by_side, storage_title
 from altgrad.figures.style import (
     MUTED,
     STORAGE_ORDER,
@@ -18,7 +19,6 @@ from altgrad.figures.style import (
     empty_figure,
     in_order,
     new_figure,
-    seeds_words,
     study_of,
     update_legend,
 )
@@ -52,8 +52,7 @@ def make(tables: Tables) -> "Figure":
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     for axes, storage in zip(panels, columns, strict=True):
         here, single = benefits[benefits["storage"] == storage], seeds[seeds["storage"] == storage]
-        for number, update in enumerate(updates):
-            offset = SPREAD * ((number + 0.5) / len(updates) - 0.5)
+        for update, offset in side_by_side(updates, SPREAD):
             _points(axes, encoding, here[here["update"] == update], formats, offset)
             _seeds(axes, encoding, single[single["update"] == update], formats, offset)
         _dress(axes, here, single, len(formats))

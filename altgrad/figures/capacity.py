@@ -4,18 +4,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
+from altgrad.figures.captions import means_words
 from altgrad.figures.curves import studied_bands, update_curves
-from altgrad.figures.panels import STORAGES, format_rows, label_first
-from altgrad.figures.style import (
-    Encoding,
-    FigureSpec,
-    empty_figure,
-    in_order,
-    seeds_words,
-    update_legend,
-)
+from altgrad.figures.panels import in_first_storages, metric_columns, metric_rows
+from altgrad.figures.style import Encoding, FigureSpec, empty_figure, update_legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,25 +24,15 @@ def make(tables: Tables) -> "Figure":
     encoding, bands = Encoding.of(tables), _bands(tables)
     if bands.empty:
         return empty_figure("No run with every layer in a format has probed which codes its weights use yet.")
-    formats = in_order(bands["format"], encoding.formats)
-    storages = in_order(bands["storage"], STORAGES)
-    columns = [(metric, storage) for metric in METRICS for storage in storages]
-    titles = [f"{METRICS[metric]}, {storage}" for metric, storage in columns]
-    figure, rows = format_rows(encoding, formats, titles, share_y="col")
-    for name, row in zip(formats, rows, strict=True):
-        for axes, (metric, storage) in zip(row, columns, strict=True):
-            same = (bands["format"] == name) & (bands["metric"] == metric) & (bands["storage"] == storage)
-            update_curves(axes, encoding, bands[same])
-        for number, metric in enumerate(METRICS):
-            row[number * len(storages)].set_ylabel(LABELS[metric])
-    label_first(rows, len(storages))
-    for axes, (metric, _) in zip(rows[0], columns, strict=True):
-        top = max(LIMITS[metric], bands.loc[bands["metric"] == metric, "high"].max())
-        axes.set_ylim(-0.05 * top, 1.05 * top)
-    for axes in rows[-1]:
-        axes.set_xlabel("step")
-    update_legend(figure, encoding, bands["update"])
-    return figure
+    grid = metric_rows(encoding, bands, metric_columns(METRICS, bands))
+    for panel in grid:
+        update_curves(panel.axes, encoding, panel.of(bands))
+    for panel in grid.by_metric():
+        top = max(LIMITS[panel.place["metric"]], panel.of(bands)["high"].max())
+        panel.axes.set_ylim(-0.05 * top, 1.05 * top)
+    grid.label("step", *LABELS.values())
+    update_legend(grid.figure, encoding, bands["update"])
+    return grid.figure
 
 
 def caption(tables: Tables) -> str:
@@ -58,15 +41,12 @@ def caption(tables: Tables) -> str:
         f"Left: the share of a format's finite codes that occur among a tensor's weights. Right: the entropy of the"
         f" histogram of codes, of 8 bits in an 8-bit format; both are means over the tensors in the format. Look for"
         f" formats that leave most of their bits unused, and for lines that fall: weights then gather on fewer codes."
-        f" Each cell is at its own chosen learning rate; lines are means over the seeds"
-        f" ({seeds_words(_bands(tables)['n'])}), shades their range."
+        f" {means_words(_bands(tables)['n'])}, shades their range."
     )
 
 
 def _bands(tables: Tables) -> pd.DataFrame:
-    bands = studied_bands(tables, METRICS)
-    storages = in_order(bands["storage"], STORAGES)[:2]
-    return bands[(bands["layer_type"] == ALL) & bands["storage"].isin(storages)]
+    return in_first_storages(studied_bands(tables, METRICS))
 
 
 FIGURE = FigureSpec("capacity", "Codes in use over the run", make, caption)

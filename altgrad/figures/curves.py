@@ -1,17 +1,17 @@
 """Lines over a run that several figures share: means over the seeds and their range, by update or by layer type."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.panels import format_rows, say_empty, storage_title
+from altgrad.figures.panels import GUIDE, PanelGrid, format_rows, say_empty, storage_columns
 from altgrad.figures.style import (
+    CURVE,
     MUTED,
-    STORAGE_ORDER,
     UPDATE_DASHES,
     Encoding,
     in_order,
@@ -28,52 +28,75 @@ if TYPE_CHECKING:
 LAYER_COLORS = ("#332288", "#CC6677", "#117733", "#44AA99", "#882255", "#999933")
 LAYER_MARKERS = ("<", "X", "d", "h", ">", "*")
 
+DrawUpdate = Callable[["Axes", Encoding, pd.DataFrame], None]
 
-def studied(tables: Tables, name: str) -> pd.DataFrame:
-    """Return a table's rows of cells with every layer in a format, the baseline left out."""
+
+def studied(tables: Tables, name: str, metrics: Iterable[str]) -> pd.DataFrame:
+    """Return a table's rows for some metrics, of cells with every layer in a format, the baseline left out."""
     data = tables[name]
-    return data[(data["layers"] == ALL) & (data["format"] != study_of(tables).baseline_format)]
+    in_format = (data["layers"] == ALL) & (data["format"] != study_of(tables).baseline_format)
+    return data[in_format & data["metric"].isin(list(metrics))]
 
 
-def studied_bands(tables: Tables, metrics: Iterable[str]) -> pd.DataFrame:
-    """Return rows of the bands table for some metrics, with finite means, as `studied` does."""
-    bands = studied(tables, "bands")
-    finite = bands["mean"].abs() < math.inf
-    return bands[bands["metric"].isin(list(metrics)) & finite]
+def studied_bands(tables: Tables, metrics: Iterable[str], *, by_layer: bool = False) -> pd.DataFrame:
+    """Return rows of the bands table as `studied` does, with finite means.
+
+    Args:
+        tables: The study.
+        metrics: The metrics.
+        by_layer: Whether to return the rows of single layer types, not those of all layers together.
+    """
+    bands = studied(tables, "bands", metrics)
+    return bands[(bands["mean"].abs() < math.inf) & ((bands["layer_type"] != ALL) == by_layer)]
 
 
 def band_curve(axes: "Axes", band: pd.DataFrame, style: dict[str, Any]) -> None:
     """Draw one cell's mean against steps, and the range of its seeds as a shade."""
     axes.fill_between(band["step"], band["low"], band["high"], color=style["color"], alpha=0.2, linewidth=0)
-    axes.plot(band["step"], band["mean"], **style, linewidth=1.1, markersize=3.0)
+    axes.plot(band["step"], band["mean"], **style)
 
 
-def storage_rows(encoding: Encoding, bands: pd.DataFrame) -> tuple["Figure", list[list["Axes"]]]:
-    """Return a figure of one metric: a row a format, a column a storage, a line an update, one vertical axis for all.
+def update_band(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:
+    """Draw an update's mean against steps, and the range of its seeds as a shade."""
+    band_curve(axes, band, encoding.curve(band["update"].iloc[0], len(band)))
+
+
+def by_update(encoding: Encoding, data: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return a panel's rows of each update, in the updates' order."""
+    return [data[data["update"] == update] for update in in_order(data["update"], encoding.updates)]
+
+
+def update_curves(axes: "Axes", encoding: Encoding, data: pd.DataFrame, draw: DrawUpdate = update_band) -> None:
+    """Draw a panel's curve for each update, or say that it has no runs.
+
+    Args:
+        axes: The panel.
+        encoding: What tells updates apart.
+        data: The panel's rows of a table.
+        draw: Draws one update's rows, at least one.
+    """
+    for rows in by_update(encoding, data):
+        draw(axes, encoding, rows)
+    if data.empty:
+        say_empty(axes)
+
+
+def storage_rows(encoding: Encoding, bands: pd.DataFrame, label: str, guide: float) -> PanelGrid:
+    """Return a grid of one metric: a row a format, a column a storage, a line an update, one vertical axis for all.
 
     Args:
         encoding: What tells updates apart.
         bands: Rows of the bands table, of one metric and layer type; not empty.
+        label: The name of the vertical axis.
+        guide: A value with a meaning, where a dotted line stands.
     """
-    formats = in_order(bands["format"], encoding.formats)
-    storages = in_order(bands["storage"], STORAGE_ORDER)
-    figure, rows = format_rows(encoding, formats, [storage_title(s) for s in storages], share_y="all")
-    for name, row in zip(formats, rows, strict=True):
-        for axes, storage in zip(row, storages, strict=True):
-            update_curves(axes, encoding, bands[(bands["format"] == name) & (bands["storage"] == storage)])
-    for axes in rows[-1]:
-        axes.set_xlabel("step")
-    update_legend(figure, encoding, bands["update"])
-    return figure, rows
-
-
-def update_curves(axes: "Axes", encoding: Encoding, bands: pd.DataFrame) -> None:
-    """Draw a panel's line for each update."""
-    for update in in_order(bands["update"], encoding.updates):
-        band = bands[bands["update"] == update]
-        band_curve(axes, band, encoding.curve(update, len(band)))
-    if bands.empty:
-        say_empty(axes)
+    grid = format_rows(encoding, bands, storage_columns(bands), share_y="all")
+    for panel in grid:
+        update_curves(panel.axes, encoding, panel.of(bands))
+        panel.axes.axhline(guide, **GUIDE)
+    grid.label("step", label)
+    update_legend(grid.figure, encoding, bands["update"])
+    return grid
 
 
 def layer_types(tables: Tables, bands: pd.DataFrame) -> list[str]:
@@ -92,7 +115,8 @@ def layer_curves(axes: "Axes", kinds: Sequence[str], bands: pd.DataFrame) -> Non
     for number, kind in enumerate(kinds):
         band = bands[bands["layer_type"] == kind]
         if len(band):
-            band_curve(axes, band, {**_layer_style(number), "markevery": marks_at(number, len(kinds), len(band))})
+            every = marks_at(number, len(kinds), len(band))
+            band_curve(axes, band, {**_layer_style(number), "markevery": every, **CURVE})
 
 
 def layer_legend(figure: "Figure", kinds: Sequence[str], mark: tuple[str, str] | None = None) -> None:

@@ -8,14 +8,15 @@ import pandas as pd
 from altgrad.analysis.cells import CELL
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.panels import STORAGES, format_rows, say_empty
+from altgrad.figures.captions import means_words, steps_words
+from altgrad.figures.curves import update_curves
+from altgrad.figures.panels import Column, first_storages, format_rows
 from altgrad.figures.style import (
     BASELINE_COLOR,
     Encoding,
     FigureSpec,
     empty_figure,
     in_order,
-    seeds_words,
     study_of,
     update_legend,
 )
@@ -32,29 +33,22 @@ def make(tables: Tables) -> "Figure":
     """Draw one row a format; a column a storage and probe, the first left of the last; one line an update."""
     encoding, baseline = Encoding.of(tables), study_of(tables).baseline_format
     data = _probes(tables)
-    studied = data[data["format"] != baseline]
+    reference, studied = data[data["format"] == baseline], data[data["format"] != baseline]
     if studied.empty:
         return empty_figure("No run with every layer in a format has probed the Hessian of its loss yet.")
-    formats = in_order(studied["format"], encoding.formats)
-    storages = in_order(studied["storage"], STORAGES)[:2]
-    columns = [(storage, probe) for storage in storages for probe in in_order(studied["probe"], ["first", "last"])]
-    titles = [f"{storage}, {probe} probe" for storage, probe in columns]
-    figure, rows = format_rows(encoding, formats, titles, share_y="all", share_x="col")
-    for name, row in zip(formats, rows, strict=True):
-        for axes, (storage, probe) in zip(row, columns, strict=True):
-            at = data[data["probe"] == probe]
-            here = at[(at["format"] == name) & (at["storage"] == storage)]
-            _reference(axes, at[at["format"] == baseline])
-            for update in in_order(here["update"], encoding.updates):
-                _line(axes, encoding, here[here["update"] == update])
-            if here.empty:
-                say_empty(axes)
-        row[0].set_ylabel("density")
-    _limit(rows[0][0], data["density"])
-    for axes in rows[-1]:
-        axes.set_xlabel("eigenvalue")
-    update_legend(figure, encoding, studied["update"], baseline if (data["format"] == baseline).any() else None)
-    return figure
+    columns = [
+        Column(f"{storage}, {probe} probe", {"storage": storage, "probe": probe})
+        for storage in first_storages(studied)
+        for probe in in_order(studied["probe"], ["first", "last"])
+    ]
+    grid = format_rows(encoding, studied, columns, share_y="all", share_x="col")
+    for panel in grid:
+        _reference(panel.axes, reference[reference["probe"] == panel.place["probe"]])
+        update_curves(panel.axes, encoding, panel.of(studied), _line)
+    _limit(grid.first, data["density"])
+    grid.label("eigenvalue", "density")
+    update_legend(grid.figure, encoding, studied["update"], baseline if len(reference) else None)
+    return grid.figure
 
 
 def caption(tables: Tables) -> str:
@@ -63,10 +57,9 @@ def caption(tables: Tables) -> str:
     return (
         f"Density of the eigenvalues of the loss's Hessian in the weights, by stochastic Lanczos, smoothed, on a"
         f" logarithmic axis; its integral is 1, and it is cut {DECADES} decades under the highest. Probes are each"
-        f" cell's {_steps_words(data)}. Most eigenvalues lie near 0. Look for how far the right end reaches, which is"
+        f" cell's {_probes_words(data)}. Most eigenvalues lie near 0. Look for how far the right end reaches, which is"
         f" the sharpest direction and bounds the learning rate, for a left end below 0, and for formats that end"
-        f" sharper than the {baseline} baseline, the black line. Each cell is at its own chosen learning rate; lines"
-        f" are means over the seeds ({seeds_words(data['n'])})."
+        f" sharper than the {baseline} baseline, the black line. {means_words(data['n'])}."
     )
 
 
@@ -80,12 +73,9 @@ def _probes(tables: Tables) -> pd.DataFrame:
     return pd.concat([early.assign(probe="first"), late.assign(probe="last")])
 
 
-def _steps_words(data: pd.DataFrame) -> str:
-    words = []
-    for probe, steps in data.groupby("probe", sort=True)["step"]:
-        low, high = steps.min(), steps.max()
-        words.append(f"{probe} (step {high})" if low == high else f"{probe} (steps {low} to {high})")
-    return " and ".join(words) or "last"
+def _probes_words(data: pd.DataFrame) -> str:
+    probes = data.groupby("probe", sort=True)["step"]
+    return " and ".join(f"{probe} ({steps_words(steps)})" for probe, steps in probes) or "last"
 
 
 def _reference(axes: "Axes", rows: pd.DataFrame) -> None:
@@ -94,7 +84,7 @@ def _reference(axes: "Axes", rows: pd.DataFrame) -> None:
 
 def _line(axes: "Axes", encoding: Encoding, rows: pd.DataFrame) -> None:
     style = encoding.curve(rows["update"].iloc[0], len(rows))
-    axes.plot(rows["eigenvalue"], rows["density"], **style, linewidth=1.1, markersize=3.0, zorder=3)
+    axes.plot(rows["eigenvalue"], rows["density"], **style, zorder=3)
 
 
 def _limit(axes: "Axes", densities: pd.Series) -> None:

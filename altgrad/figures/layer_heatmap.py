@@ -8,7 +8,8 @@ import pandas as pd
 
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.panels import name_row_plainly, storage_title
+from altgrad.figures.captions import seeds_words
+from altgrad.figures.panels import COLORS, color_bar, name_row_plainly, storage_title
 from altgrad.figures.style import (
     MUTED,
     STORAGE_ORDER,
@@ -17,16 +18,12 @@ from altgrad.figures.style import (
     empty_figure,
     in_order,
     new_figure,
-    seeds_words,
     study_of,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COLORS = "cividis"
-"""Made for color-blind readers, and its lightness rises evenly, so that it prints in grey."""
 
 LOSS_WORDS = "gap to the baseline in nats of validation loss, that layer type alone in the format"
 STALL_WORDS = "stall ratio, all layers in the format"
@@ -52,9 +49,7 @@ def make(tables: Tables) -> "Figure":
         name_row_plainly(row[-1], update)
     for axes, storage in zip(grid[0], storages, strict=True):
         axes.set_title(storage_title(storage))
-    bar = figure.colorbar(grid[0, 0].images[0], ax=grid, orientation="horizontal", aspect=60, pad=0.02, shrink=0.6)
-    bar.set_label(words, fontsize=7.5)
-    bar.outline.set_visible(False)
+    color_bar(figure, grid[0, 0].images[0], grid.flat, words)
     return figure
 
 

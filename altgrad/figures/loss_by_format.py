@@ -8,7 +8,8 @@ import pandas as pd
 from altgrad.analysis.cells import chosen_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.panels import storage_title
+from altgrad.figures.captions import seeds_words
+from altgrad.figures.panels import keep_in_sight, side_by_side, storage_title
 from altgrad.figures.style import (
     BAND_COLOR,
     BASELINE_COLOR,
@@ -18,7 +19,6 @@ from altgrad.figures.style import (
     empty_figure,
     in_order,
     new_figure,
-    seeds_words,
     study_of,
     update_legend,
 )
@@ -47,8 +47,7 @@ def make(tables: Tables) -> "Figure":
         if len(reference):
             axes.axhspan(reference["score"].min(), reference["score"].max(), color=BAND_COLOR, linewidth=0, zorder=1)
             axes.axhline(reference["score"].mean(), color=BASELINE_COLOR, linewidth=0.9, zorder=2)
-        for number, update in enumerate(updates):
-            offset = SPREAD * ((number + 0.5) / len(updates) - 0.5)
+        for update, offset in side_by_side(updates, SPREAD):
             here = studied[(studied["storage"] == storage) & (studied["update"] == update)]
             single = runs[(runs["storage"] == storage) & (runs["update"] == update) & (runs["format"] != baseline)]
             _marks(axes, encoding, update, here, single, formats, offset)
@@ -85,8 +84,7 @@ def _chosen(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _limit(axes: "Axes", scores: pd.Series) -> None:
     """Let single seeds decide the axis: with two of them an interval is thirteen times as wide as they lie apart."""
     low, high = scores.min(), scores.max()
-    pad = 0.12 * (high - low) or 0.1
-    axes.set_ylim(low - pad, high + pad)
+    keep_in_sight(axes, low, high, room=0.12)
 
 
 def _tick(encoding: Encoding, name: str) -> str:

@@ -7,16 +7,15 @@ import pandas as pd
 from altgrad.analysis.cells import CELL, chosen_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.panels import format_rows, say_empty, storage_title
+from altgrad.figures.captions import seeds_words
+from altgrad.figures.curves import by_update
+from altgrad.figures.panels import format_rows, keep_in_sight, mark_edge, say_empty, storage_columns
 from altgrad.figures.style import (
     BAND_COLOR,
     BASELINE_COLOR,
-    STORAGE_ORDER,
     Encoding,
     FigureSpec,
     empty_figure,
-    in_order,
-    seeds_words,
     study_of,
     update_legend,
 )
@@ -39,26 +38,20 @@ def make(tables: Tables) -> "Figure":
     runs = _runs(tables)
     seeds = _val_loss(tables["curves"]).merge(runs, on="run_id")
     mine = runs[runs["format"] != baseline]
-    formats = in_order(mine["format"], encoding.formats)
-    storages = in_order(mine["storage"], STORAGE_ORDER)
-    figure, rows = format_rows(encoding, formats, [storage_title(s) for s in storages])
-    for name, row in zip(formats, rows, strict=True):
-        here = studied[studied["format"] == name]
-        for axes, storage in zip(row, storages, strict=True):
-            _baseline(axes, reference)
-            cell = here[here["storage"] == storage]
-            for update in in_order(cell["update"], encoding.updates):
-                _cell(axes, encoding, cell[cell["update"] == update], seeds)
-            here_runs = runs[(runs["format"] == name) & (runs["storage"] == storage)]
-            _diverged(axes, encoding, here_runs)
-            if here_runs.empty:
-                say_empty(axes)
-        _limit(row[0], here, reference)
-        row[0].set_ylabel("val. loss (nats)")
-    for axes in rows[-1]:
-        axes.set_xlabel("step")
-    update_legend(figure, encoding, mine["update"], baseline if len(reference) else None, band=True)
-    return figure
+    grid = format_rows(encoding, mine, storage_columns(mine))
+    for panel in grid:
+        _baseline(panel.axes, reference)
+        for band in by_update(encoding, panel.of(studied)):
+            _cell(panel.axes, encoding, band, seeds)
+        here = panel.of(mine)
+        _diverged(panel.axes, encoding, here)
+        if here.empty:
+            say_empty(panel.axes)
+    for panel in grid.by_format():
+        _limit(panel.axes, panel.of(studied), reference)
+    grid.label("step", "val. loss (nats)")
+    update_legend(grid.figure, encoding, mine["update"], baseline if len(reference) else None, band=True)
+    return grid.figure
 
 
 def caption(tables: Tables) -> str:
@@ -96,15 +89,7 @@ def _baseline(axes: "Axes", reference: pd.DataFrame) -> None:
 def _diverged(axes: "Axes", encoding: Encoding, runs: pd.DataFrame) -> None:
     """Mark where runs diverged, at the upper edge: their last losses may be out of sight, or none."""
     for update, part in runs[runs["status"] == "diverged"].groupby("update"):
-        axes.plot(
-            part["steps"],
-            [0.94] * len(part),
-            "x",
-            color=encoding.color(str(update)),
-            markersize=4.5,
-            transform=axes.get_xaxis_transform(),
-            zorder=5,
-        )
+        mark_edge(axes, part["steps"], "x", 0.94, color=encoding.color(str(update)), markersize=4.5, zorder=5)
 
 
 def _cell(axes: "Axes", encoding: Encoding, band: pd.DataFrame, seeds: pd.DataFrame) -> None:
@@ -114,14 +99,7 @@ def _cell(axes: "Axes", encoding: Encoding, band: pd.DataFrame, seeds: pd.DataFr
     for _, run in seeds[same].groupby("run_id", sort=True):
         axes.plot(run["step"], run["value"], color=color, linewidth=0.5, alpha=0.45, zorder=3)
     whole = band[band["complete"]]
-    axes.plot(
-        whole["step"],
-        whole["mean"],
-        **encoding.curve(first["update"], len(whole)),
-        linewidth=1.1,
-        markersize=3.0,
-        zorder=4,
-    )
+    axes.plot(whole["step"], whole["mean"], **encoding.curve(first["update"], len(whole)), zorder=4)
 
 
 def _limit(axes: "Axes", here: pd.DataFrame, reference: pd.DataFrame) -> None:
@@ -135,8 +113,7 @@ def _limit(axes: "Axes", here: pd.DataFrame, reference: pd.DataFrame) -> None:
     low = min(ends["low"].min(), early["low"].min())
     lowest_start = early.groupby(["format", "update", "storage"])["mean"].first().min()
     high = max(ends["high"].max(), lowest_start) if len(ends) else early["high"].max()
-    pad = 0.08 * (high - low) or 0.1
-    axes.set_ylim(low - pad, high + pad)
+    keep_in_sight(axes, low, high)
 
 
 FIGURE = FigureSpec("loss_curves", "Validation loss of each format over the baseline", make, caption)

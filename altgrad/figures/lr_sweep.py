@@ -6,15 +6,14 @@ import pandas as pd
 
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.panels import format_rows, say_empty, storage_title
+from altgrad.figures.captions import seeds_words
+from altgrad.figures.curves import update_curves
+from altgrad.figures.panels import format_rows, keep_in_sight, mark_edge, storage_columns
 from altgrad.figures.style import (
     BASELINE_COLOR,
-    STORAGE_ORDER,
     Encoding,
     FigureSpec,
     empty_figure,
-    in_order,
-    seeds_words,
     study_of,
     update_legend,
 )
@@ -35,26 +34,17 @@ def make(tables: Tables) -> "Figure":
     if studied.empty or studied["lrs"].max() < 2:
         return empty_figure("Every cell was run at one learning rate only: there is no sweep to show.")
     best = cells[(cells["format"] == baseline) & cells["chosen"]]
-    formats = in_order(studied["format"], encoding.formats)
-    storages = in_order(studied["storage"], STORAGE_ORDER)
-    figure, rows = format_rows(encoding, formats, [storage_title(s) for s in storages])
-    for name, row in zip(formats, rows, strict=True):
-        here = studied[studied["format"] == name]
-        for axes, storage in zip(row, storages, strict=True):
-            for value in best["mean"]:
-                axes.axhline(value, color=BASELINE_COLOR, linewidth=0.9, zorder=1)
-            cell = here[here["storage"] == storage]
-            for update in in_order(cell["update"], encoding.updates):
-                _line(axes, encoding, cell[cell["update"] == update])
-            if cell.empty:
-                say_empty(axes)
-        _limit(row[0], pd.concat([here, best]))
-        _rates_axis(row[0], sorted(studied["lr"].unique()))
-        row[0].set_ylabel("val. loss (nats)")
-    for axes in rows[-1]:
-        axes.set_xlabel("learning rate")
-    update_legend(figure, encoding, studied["update"], baseline if len(best) else None)
-    return figure
+    grid = format_rows(encoding, studied, storage_columns(studied))
+    for panel in grid:
+        for value in best["mean"]:
+            panel.axes.axhline(value, color=BASELINE_COLOR, linewidth=0.9, zorder=1)
+        update_curves(panel.axes, encoding, panel.of(studied), _line)
+    for panel in grid.by_format():
+        _limit(panel.axes, pd.concat([panel.of(studied), best]))
+        _rates_axis(panel.axes, sorted(studied["lr"].unique()))
+    grid.label("learning rate", "val. loss (nats)")
+    update_legend(grid.figure, encoding, studied["update"], baseline if len(best) else None)
+    return grid.figure
 
 
 def caption(tables: Tables) -> str:
@@ -82,8 +72,7 @@ def _line(axes: "Axes", encoding: Encoding, cell: pd.DataFrame) -> None:
     color, marker = encoding.color(first["update"]), encoding.marker(first["update"])
     gone = (cell["diverged"] > 0) & ~cell["chosen"]
     stable = cell[~gone]
-    at_edge = axes.get_xaxis_transform()
-    axes.plot(cell.loc[gone, "lr"], [0.96] * gone.sum(), "x", color=color, markersize=4, transform=at_edge, zorder=3)
+    mark_edge(axes, cell.loc[gone, "lr"], "x", 0.96, color=color, markersize=4, zorder=3)
     axes.plot(
         stable["lr"], stable["mean"], color=color, linestyle=encoding.dashes(first["update"]), linewidth=1.1, zorder=2
     )
@@ -115,8 +104,7 @@ def _limit(axes: "Axes", cells: pd.DataFrame) -> None:
     """Let the better half of the learning rates decide the axis, so that a bad one does not flatten the others."""
     low, high, middle = cells["mean"].min(), cells["mean"].max(), cells["mean"].median()
     high = min(high, max(low + BEYOND * (middle - low), cells.loc[cells["chosen"], "mean"].max()))
-    pad = 0.12 * (high - low) or 0.1
-    axes.set_ylim(low - pad, high + pad)
+    keep_in_sight(axes, low, high, room=0.12)
 
 
 FIGURE = FigureSpec("lr_sweep", "Validation loss against the learning rate", make, caption)

@@ -1,21 +1,103 @@
-"""Small multiples that several figures share: one row a format, one column a storage."""
+"""Grids of panels that several figures share: one row a format; and what stands in any panel."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from altgrad.figures.style import STORAGE_WORDS, Encoding, in_order, name_row, new_figure
+from altgrad.figures.style import MUTED, STORAGE_ORDER, STORAGE_WORDS, Encoding, in_order, name_row, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 ROW_IN, HEAD_IN = 1.15, 0.75
 """Height in inches of a row of panels, and of what stands above and below them."""
 
 STORAGES = ("nearest", "master", "stochastic")
-"""Of these the first two that a study has are drawn where panels are by metric too: four columns fit the width."""
+"""In this order the first two that a study has are drawn where panels are by metric too: four columns fit the width."""
+
+GUIDE: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": ":", "zorder": 1}
+"""How a line is drawn that stands at a value with a meaning."""
+
+COLORS = "cividis"
+"""The colors of heat maps, made for color-blind readers; their lightness rises evenly, so that they print in grey."""
+
+
+class Column(NamedTuple):
+    """A column of panels.
+
+    Attributes:
+        title: Its heading.
+        place: What its rows have in a table: a value by the table's column.
+    """
+
+    title: str
+    place: Mapping[str, str]
+
+
+class Panel(NamedTuple):
+    """A panel, or the first of several that have an axis in common.
+
+    Attributes:
+        axes: Where to draw.
+        place: What its rows have in a table: a value by the table's column.
+    """
+
+    axes: "Axes"
+    place: Mapping[str, str]
+
+    def of(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Return a table's rows that belong here."""
+        for column, value in self.place.items():
+            data = data[data[column] == value]
+        return data
+
+
+@dataclass(frozen=True)
+class PanelGrid:
+    """A figure of panels.
+
+    Attributes:
+        figure: The figure.
+        rows: Its panels from the top, each row from the left.
+    """
+
+    figure: "Figure"
+    rows: list[list[Panel]]
+
+    def __iter__(self) -> Iterator[Panel]:
+        """Go through the panels, row by row."""
+        return (panel for row in self.rows for panel in row)
+
+    @property
+    def first(self) -> "Axes":
+        """The first panel, which has the vertical axis of all where they share one."""
+        return self.rows[0][0].axes
+
+    def by_format(self) -> list[Panel]:
+        """Return each row's first panel, standing for all data of its format."""
+        return [Panel(row[0].axes, {"format": row[0].place["format"]}) for row in self.rows]
+
+    def by_metric(self) -> list[Panel]:
+        """Return each column's first panel, standing for all data of its metric."""
+        return [Panel(panel.axes, {"metric": panel.place["metric"]}) for panel in self.rows[0]]
+
+    def label(self, x: str, *y: str) -> None:
+        """Name the axes.
+
+        Args:
+            x: The horizontal axis, under the last row.
+            y: The vertical axis, at the first column; several stand at equal distances.
+        """
+        for panel in self.rows[-1]:
+            panel.axes.set_xlabel(x)
+        for row in self.rows:
+            for number, words in enumerate(y):
+                row[number * len(row) // len(y)].axes.set_ylabel(words)
 
 
 def storage_title(storage: str) -> str:
@@ -23,30 +105,73 @@ def storage_title(storage: str) -> str:
     return STORAGE_WORDS.get(storage, storage)
 
 
+def storage_columns(data: pd.DataFrame) -> list[Column]:
+    """Return a column for each storage that a table has."""
+    return [
+        Column(storage_title(storage), {"storage": storage}) for storage in in_order(data["storage"], STORAGE_ORDER)
+    ]
+
+
+def metric_columns(metrics: Mapping[str, str], data: pd.DataFrame) -> list[Column]:
+    """Return a column for each metric, named by its words, and storage that a table has, at most two storages."""
+    return [
+        Column(f"{words}, {storage}", {"metric": metric, "storage": storage})
+        for metric, words in metrics.items()
+        for storage in first_storages(data)
+    ]
+
+
+def first_storages(data: pd.DataFrame) -> list[str]:
+    """Return the at most two storages of a table that are drawn where panels are by metric or probe too."""
+    return in_order(data["storage"], STORAGES)[:2]
+
+
+def in_first_storages(data: pd.DataFrame) -> pd.DataFrame:
+    """Return a table's rows of its first storages, so that what is not drawn has no row, limit or part in a legend."""
+    return data[data["storage"].isin(first_storages(data))]
+
+
 def format_rows(
-    encoding: Encoding, formats: Sequence[str], titles: Sequence[str], *, share_y: str = "row", share_x: str = "all"
-) -> tuple["Figure", list[list["Axes"]]]:
-    """Return a figure with a row of panels a format and a column a title, the rows named at their right.
+    encoding: Encoding, data: pd.DataFrame, columns: Sequence[Column], *, share_y: str = "row", share_x: str = "all"
+) -> PanelGrid:
+    """Return a grid with a row for each format that a table has, named at its right.
 
     Args:
-        encoding: For the formats' labels.
-        formats: The rows, from the top.
-        titles: The columns' headings.
+        encoding: For the formats' order and labels.
+        data: A table; not empty.
+        columns: The columns, from the left.
         share_y: `row`, `col` or `all`: which panels have the same vertical axis.
         share_x: `col` or `all`: which have the same horizontal axis.
     """
     from matplotlib.ticker import MaxNLocator
 
+    formats = in_order(data["format"], encoding.formats)
     figure = new_figure(HEAD_IN + ROW_IN * len(formats))
-    grid = figure.subplots(len(formats), len(titles), sharex=share_x, sharey=share_y, squeeze=False)  # type: ignore[call-overload]
-    rows: list[list[Axes]] = [list(row) for row in grid]
-    for axes, title in zip(rows[0], titles, strict=True):
-        axes.set_title(title)
-    for row, name in zip(rows, formats, strict=True):
+    grid = figure.subplots(len(formats), len(columns), sharex=share_x, sharey=share_y, squeeze=False)  # type: ignore[call-overload]
+    for axes, column in zip(grid[0], columns, strict=True):
+        axes.set_title(column.title)
+    for row, name in zip(grid, formats, strict=True):
         name_row(row[-1], encoding, name)
-    for axes in rows[-1]:
+    for axes in grid[-1]:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=True))
-    return figure, rows
+    rows = [
+        [Panel(axes, {"format": name, **column.place}) for axes, column in zip(row, columns, strict=True)]
+        for row, name in zip(grid, formats, strict=True)
+    ]
+    return PanelGrid(figure, rows)
+
+
+def metric_rows(encoding: Encoding, data: pd.DataFrame, columns: Sequence[Column]) -> PanelGrid:
+    """Return a grid like `format_rows`, in which only the first column of a metric has numbers at its vertical axis.
+
+    Columns of a metric must be given the same limits, see `PanelGrid.by_metric`.
+    """
+    grid = format_rows(encoding, data, columns, share_y="col")
+    for row in grid.rows:
+        for left, panel in pairwise(row):
+            if panel.place["metric"] == left.place["metric"]:
+                panel.axes.tick_params(labelleft=False)
+    return grid
 
 
 def name_row_plainly(axes: "Axes", name: str) -> None:
@@ -54,12 +179,27 @@ def name_row_plainly(axes: "Axes", name: str) -> None:
     axes.annotate(name, (1.03, 0.5), xycoords="axes fraction", ha="left", va="center", fontsize=8, fontweight="bold")
 
 
-def label_first(rows: Sequence[Sequence["Axes"]], size: int) -> None:
-    """Leave the vertical axis's numbers to the first of every `size` columns, which have the same axis."""
-    for row in rows:
-        for number, axes in enumerate(row):
-            if number % size:
-                axes.tick_params(labelleft=False)
+def color_bar(figure: "Figure", colors: "ScalarMappable", axes: Iterable["Axes"], words: str) -> None:
+    """Put the scale of a heat map's colors under the panels, and what it measures."""
+    bar = figure.colorbar(colors, ax=list(axes), orientation="horizontal", aspect=60, pad=0.02, shrink=0.6)
+    bar.set_label(words, fontsize=7.5)
+    bar.outline.set_visible(False)
+
+
+def keep_in_sight(axes: "Axes", low: float, high: float, room: float = 0.08) -> None:
+    """Set the vertical axis to a range and some room beyond it, as a share of the range."""
+    pad = room * (high - low) or 0.1
+    axes.set_ylim(low - pad, high + pad)
+
+
+def side_by_side(updates: Sequence[str], share: float) -> list[tuple[str, float]]:
+    """Return updates with how far each stands from its format's place, all together over a share of that place."""
+    return [(update, share * ((n + 0.5) / len(updates) - 0.5)) for n, update in enumerate(updates)]
+
+
+def mark_edge(axes: "Axes", x: pd.Series, marker: str, height: float, **style: Any) -> None:
+    """Mark places on the horizontal axis, at a share of the panel's height wherever the vertical axis ends."""
+    axes.plot(x, [height] * len(x), marker, transform=axes.get_xaxis_transform(), **style)
 
 
 def fullest(data: pd.DataFrame, column: str, order: Iterable[str]) -> str:

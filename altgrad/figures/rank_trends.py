@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from altgrad.analysis.cells import CELL, chosen_runs
-from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
+from altgrad.figures.captions import means_words, shown_words
 from altgrad.figures.curves import layer_color, layer_curves, layer_legend, layer_types, studied_bands
-from altgrad.figures.panels import format_rows, fullest, label_first, say_empty
-from altgrad.figures.style import STORAGE_ORDER, Encoding, FigureSpec, empty_figure, in_order, seeds_words
+from altgrad.figures.panels import Column, fullest, mark_edge, metric_rows, say_empty
+from altgrad.figures.style import STORAGE_ORDER, Encoding, FigureSpec, empty_figure, in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,36 +34,33 @@ def make(tables: Tables) -> "Figure":
     encoding, bands = Encoding.of(tables), _bands(tables)
     if bands.empty:
         return empty_figure("No run with every layer in a format has probed the ranks of its weights yet.")
-    formats, kinds = in_order(bands["format"], encoding.formats), layer_types(tables, bands)
-    updates = in_order(bands["update"], encoding.updates)
-    columns = [(metric, update) for metric in METRICS for update in updates]
-    titles = [f"{METRICS[metric]}\n{update}" for metric, update in columns]
-    figure, rows = format_rows(encoding, formats, titles, share_y="col")
-    marks = _warnings(tables, bands)
-    for name, row in zip(formats, rows, strict=True):
-        for axes, (metric, update) in zip(row, columns, strict=True):
-            here, warned = (_panel(data, name, metric, update) for data in (bands, marks))
-            layer_curves(axes, kinds, here)
-            _mark(axes, kinds, warned)
-            if here.empty:
-                say_empty(axes)
-        row[0].set_ylabel("rank")
-    label_first(rows, len(updates))
-    for axes, (metric, _) in zip(rows[0], columns, strict=True):
-        same = bands[bands["metric"] == metric]
+    kinds, updates = layer_types(tables, bands), in_order(bands["update"], encoding.updates)
+    columns = [
+        Column(f"{words}\n{update}", {"metric": metric, "update": update})
+        for metric, words in METRICS.items()
+        for update in updates
+    ]
+    grid, marks = metric_rows(encoding, bands, columns), _warnings(tables, bands)
+    for panel in grid:
+        here = panel.of(bands)
+        layer_curves(panel.axes, kinds, here)
+        _mark(panel.axes, kinds, panel.of(marks))
+        if here.empty:
+            say_empty(panel.axes)
+    for panel in grid.by_metric():
+        same = panel.of(bands)
         low, high = LOWEST * same["low"].min(), same["high"].max()
-        axes.set_ylim(low, high + ROOM * (high - low))
-    for axes in rows[-1]:
-        axes.locator_params(axis="x", nbins=2)
-        axes.set_xlabel("step")
-    layer_legend(figure, kinds, ("v", "early warning") if len(marks) else None)
-    return figure
+        panel.axes.set_ylim(low, high + ROOM * (high - low))
+    for panel in grid.rows[-1]:
+        panel.axes.locator_params(axis="x", nbins=2)
+    grid.label("step", "rank")
+    layer_legend(grid.figure, kinds, ("v", "early warning") if len(marks) else None)
+    return grid.figure
 
 
 def caption(tables: Tables) -> str:
     """Say what the ranks and the triangles are."""
     bands = _bands(tables)
-    shown = "".join(f" Shown: {storage}." for storage in in_order(bands["storage"], []))
     triangles = (
         "Triangles at the upper edge, a height a layer type, stand where a weight's trend first warned of collapse"
         if len(_warnings(tables, bands))
@@ -73,15 +70,14 @@ def caption(tables: Tables) -> str:
         f"Stable rank: squared Frobenius over squared spectral norm. Effective rank: singular values that hold 99% of"
         f" the squared norm. Entropy rank: the exponential of the singular values' entropy. All are means over a layer"
         f" type's tensors. {triangles}; the entropy rank is not watched. Look for lines that go on falling after"
-        f" warm-up, and for an update that holds them up.{shown} Each cell is at its own chosen learning rate; lines"
-        f" are means over the seeds ({seeds_words(bands['n'])}), shades their range."
+        f" warm-up, and for an update that holds them up.{shown_words(bands, 'storage')}"
+        f" {means_words(bands['n'])}, shades their range."
     )
 
 
 def _bands(tables: Tables) -> pd.DataFrame:
     """Return the ranks of the storage that the most formats have, and of its first updates."""
-    bands = studied_bands(tables, METRICS)
-    bands = bands[bands["layer_type"] != ALL]
+    bands = studied_bands(tables, METRICS, by_layer=True)
     if bands.empty:
         return bands
     bands = bands[bands["storage"] == fullest(bands, "storage", STORAGE_ORDER)]
@@ -96,23 +92,11 @@ def _warnings(tables: Tables, bands: pd.DataFrame) -> pd.DataFrame:
     return found.assign(metric=[json.loads(detail)["metric"] for detail in found["detail"]])
 
 
-def _panel(data: pd.DataFrame, name: str, metric: str, update: str) -> pd.DataFrame:
-    return data[(data["format"] == name) & (data["metric"] == metric) & (data["update"] == update)]
-
-
 def _mark(axes: "Axes", kinds: Sequence[str], warned: pd.DataFrame) -> None:
     for number, kind in enumerate(kinds):
         steps = warned.loc[warned["layer_type"] == kind, "step"]
         if len(steps):
-            axes.plot(
-                steps,
-                [TOP - APART * number] * len(steps),
-                "v",
-                color=layer_color(number),
-                markersize=3.5,
-                transform=axes.get_xaxis_transform(),
-                zorder=5,
-            )
+            mark_edge(axes, steps, "v", TOP - APART * number, color=layer_color(number), markersize=3.5, zorder=5)
 
 
 FIGURE = FigureSpec("rank_trends", "Ranks of the weights over the run", make, caption)

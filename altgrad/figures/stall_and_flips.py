@@ -5,18 +5,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.curves import band_curve, studied_bands
-from altgrad.figures.panels import STORAGES, format_rows, label_first, say_empty
-from altgrad.figures.style import (
-    Encoding,
-    FigureSpec,
-    empty_figure,
-    in_order,
-    seeds_words,
-    update_legend,
-)
+from altgrad.figures.captions import seeds_words
+from altgrad.figures.curves import band_curve, studied_bands, update_curves
+from altgrad.figures.panels import in_first_storages, metric_columns, metric_rows
+from altgrad.figures.style import Encoding, FigureSpec, empty_figure, update_legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,33 +22,21 @@ FLOOR = 1e-6
 
 def make(tables: Tables) -> "Figure":
     """Draw one row a format; stall ratios at the left, flip rates at the right."""
-    encoding = Encoding.of(tables)
-    bands = _bands(tables)
+    encoding, bands = Encoding.of(tables), _bands(tables)
     if bands.empty:
         return empty_figure("No run with every layer in a format has counted flips yet.")
-    formats = in_order(bands["format"], encoding.formats)
-    storages = [s for s in STORAGES if s in set(bands["storage"])][:2]
-    columns = [(metric, storage) for metric in METRICS for storage in storages]
-    titles = [f"{METRICS[metric]}, {storage}" for metric, storage in columns]
-    figure, rows = format_rows(encoding, formats, titles, share_y="col")
-    for name, row in zip(formats, rows, strict=True):
-        for axes, (metric, storage) in zip(row, columns, strict=True):
-            same = (bands["format"] == name) & (bands["metric"] == metric) & (bands["storage"] == storage)
-            for update in in_order(bands.loc[same, "update"], encoding.updates):
-                _line(axes, encoding, bands[same & (bands["update"] == update)])
-            if not same.any():
-                say_empty(axes)
-    label_first(rows, len(storages))
-    for axes, (metric, _) in zip(rows[0], columns, strict=True):
-        if metric == "stall_ratio":
-            axes.set_ylim(-0.05, 1.05)
+    grid = metric_rows(encoding, bands, metric_columns(METRICS, bands))
+    for panel in grid:
+        update_curves(panel.axes, encoding, panel.of(bands), _line)
+    for panel in grid.by_metric():
+        if panel.place["metric"] == "stall_ratio":
+            panel.axes.set_ylim(-0.05, 1.05)
         else:
-            axes.set_yscale("log")
-            axes.set_ylim(_floor(bands.loc[bands["metric"] == metric, "mean"]), 1.5)
-    for axes in rows[-1]:
-        axes.set_xlabel("step")
-    update_legend(figure, encoding, bands["update"])
-    return figure
+            panel.axes.set_yscale("log")
+            panel.axes.set_ylim(_floor(panel.of(bands)["mean"]), 1.5)
+    grid.label("step")
+    update_legend(grid.figure, encoding, bands["update"])
+    return grid.figure
 
 
 def caption(tables: Tables) -> str:
@@ -77,8 +58,7 @@ def _floor(rates: pd.Series) -> float:
 
 
 def _bands(tables: Tables) -> pd.DataFrame:
-    bands = studied_bands(tables, METRICS)
-    return bands[(bands["layer_type"] == ALL) & bands["storage"].isin(STORAGES)]
+    return in_first_storages(studied_bands(tables, METRICS))
 
 
 def _line(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:

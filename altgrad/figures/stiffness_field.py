@@ -8,17 +8,15 @@ from numpy.typing import NDArray
 
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
+from altgrad.figures.captions import seeds_words, shown_words
 from altgrad.figures.curves import studied
-from altgrad.figures.panels import format_rows, fullest, say_empty
-from altgrad.figures.style import STORAGE_ORDER, Encoding, FigureSpec, empty_figure, in_order, seeds_words, study_of
+from altgrad.figures.panels import COLORS, Column, color_bar, format_rows, fullest, say_empty
+from altgrad.figures.style import STORAGE_ORDER, Encoding, FigureSpec, empty_figure, in_order, study_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
-
-COLORS = "cividis"
-"""As in `layer_heatmap`."""
 
 COLUMNS = 5
 """How many layer types the width holds."""
@@ -29,6 +27,7 @@ FLOOR = 1e-3
 
 def make(tables: Tables) -> "Figure":
     """Draw one row a format, one column a layer type, of one update and storage."""
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import MaxNLocator
 
@@ -36,59 +35,45 @@ def make(tables: Tables) -> "Figure":
     data = data[data["share"] >= FLOOR]
     if data.empty:
         return empty_figure("No run with every layer in a format has probed the grid's spacing at its weights yet.")
-    formats = in_order(data["format"], encoding.formats)
     kinds = in_order(data["layer_type"], [ALL, *study_of(tables).layer_types])[:COLUMNS]
-    figure, rows = format_rows(encoding, formats, kinds, share_y="all")
-    norm, meshes = LogNorm(FLOOR, 1.0), []
-    for name, row in zip(formats, rows, strict=True):
-        for axes, kind in zip(row, kinds, strict=True):
-            here = data[(data["format"] == name) & (data["layer_type"] == kind)]
-            axes.grid(visible=False)
-            if here.empty:
-                say_empty(axes)
-            else:
-                _panel(axes, here, norm)
-                meshes.append(axes.collections[0])
-        row[0].set_ylabel("log2 S")
-    rows[0][0].yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    for axes in rows[-1]:
-        axes.set_xlabel("step")
-    all_axes = [axes for row in rows for axes in row]
-    bar = figure.colorbar(meshes[0], ax=all_axes, orientation="horizontal", aspect=60, pad=0.02, shrink=0.6)
-    bar.set_label("share of weights", fontsize=7.5)
-    bar.outline.set_visible(False)
-    return figure
+    grid = format_rows(encoding, data, [Column(kind, {"layer_type": kind}) for kind in kinds], share_y="all")
+    norm = LogNorm(FLOOR, 1.0)
+    for panel in grid:
+        here = panel.of(data)
+        panel.axes.grid(visible=False)
+        if here.empty:
+            say_empty(panel.axes)
+        else:
+            _mesh(panel.axes, here, norm)
+    grid.first.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    grid.label("step", "log2 S")
+    color_bar(grid.figure, ScalarMappable(norm, COLORS), (panel.axes for panel in grid), "share of weights")
+    return grid.figure
 
 
 def caption(tables: Tables) -> str:
     """Say which cell is shown, and what a rung of the color is."""
     data = _cell(tables)
-    shown = "".join(f" Shown: {update}, {storage}." for update, storage in _places(data))
     return (
         f"Stiffness S of a weight: the distance between the format's values around it, at the tensor's scale. Color is"
         f" the share of weights whose S is in a binade, on a logarithmic scale; white is less than {FLOOR:.1%}. A"
         f" uniform grid has one row, a format with more exponent bits spreads over many. Look for bands that climb:"
         f" weights grow into coarser parts of the grid, and the same update moves them less. Look for layer types that"
-        f" stand apart, too.{shown} Each format is at its own chosen learning rate; shares are means over the seeds"
-        f" ({seeds_words(data['n'])})."
+        f" stand apart, too.{shown_words(data, 'update', 'storage')} Each format is at its own chosen learning rate;"
+        f" shares are means over the seeds ({seeds_words(data['n'])})."
     )
 
 
 def _cell(tables: Tables) -> pd.DataFrame:
     """Return the histograms of the storage, and then the update, that the most formats have."""
-    data = studied(tables, "distribution_bands")
-    data = data[data["metric"] == "stiffness"]
+    data = studied(tables, "distribution_bands", ["stiffness"])
     for column, order in (("storage", STORAGE_ORDER), ("update", Encoding.of(tables).updates)):
         if len(data):
             data = data[data[column] == fullest(data, column, order)]
     return data
 
 
-def _places(data: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(data[["update", "storage"]].drop_duplicates().itertuples(index=False, name=None))
-
-
-def _panel(axes: "Axes", rows: pd.DataFrame, norm: "LogNorm") -> None:
+def _mesh(axes: "Axes", rows: pd.DataFrame, norm: "LogNorm") -> None:
     wide = rows.pivot(index="bin", columns="step", values="share")
     bins = np.arange(wide.index.min(), wide.index.max() + 1)
     shares = wide.reindex(bins).to_numpy(float)

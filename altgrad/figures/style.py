@@ -72,6 +72,9 @@ UPDATE_DASHES: tuple[Any, ...] = (
 MARKS = 6
 """How many marks a curve has, about; each update's begin at another point, so that they do not cover each other."""
 
+CURVE: dict[str, Any] = {"linewidth": 1.1, "markersize": 3.0}
+"""How wide a curve is, and how large its marks."""
+
 BASELINE_COLOR = "#000000"
 BAND_COLOR = "#C9C9C9"
 MUTED = "#595959"
@@ -140,13 +143,14 @@ class Encoding:
         return UPDATE_DASHES[self.updates.index(update) % len(UPDATE_DASHES)]
 
     def curve(self, update: str, points: int) -> dict[str, Any]:
-        """Return how to draw an update's curve of that many points: color, line style, a marker every few points."""
+        """Return how to draw an update's curve of that many points: color, line, and a marker every few points."""
         number = self.updates.index(update)
         return {
             "color": self.color(update),
             "linestyle": self.dashes(update),
             "marker": self.marker(update),
             "markevery": marks_at(number, len(self.updates), points),
+            **CURVE,
         }
 
 
@@ -253,15 +257,6 @@ def number_words(value: float) -> str:
     if mantissa == 0.5 and not 0.01 <= value < 1e6:
         return f"2^{exponent - 1}"
     return f"{value:.6g}" if 0.01 <= value < 1e6 else f"{value:.4g}"
-
-
-def seeds_words(counts: Iterable[int]) -> str:
-    """Return how many seeds, for a caption: `n = 6 seeds`, or `n = 2 to 6 seeds`."""
-    values = sorted(set(counts))
-    if not values:
-        return "n = 0 seeds"
-    span = str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-    return f"n = {span} seed{'' if values == [1] else 's'}"
 
 
 def draw(spec: FigureSpec, tables: Tables) -> dict[str, bytes]:

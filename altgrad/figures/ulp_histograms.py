@@ -8,18 +8,10 @@ import pandas as pd
 from altgrad.analysis.cells import CELL
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.curves import studied
-from altgrad.figures.panels import format_rows, say_empty, storage_title
-from altgrad.figures.style import (
-    MUTED,
-    STORAGE_ORDER,
-    Encoding,
-    FigureSpec,
-    empty_figure,
-    in_order,
-    seeds_words,
-    update_legend,
-)
+from altgrad.figures.captions import means_words, steps_words
+from altgrad.figures.curves import studied, update_curves
+from altgrad.figures.panels import GUIDE, format_rows, storage_columns
+from altgrad.figures.style import Encoding, FigureSpec, empty_figure, update_legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,23 +26,14 @@ def make(tables: Tables) -> "Figure":
     encoding, data = Encoding.of(tables), _last(tables)
     if data.empty:
         return empty_figure("No run with every layer in a format has probed its intended updates yet.")
-    formats = in_order(data["format"], encoding.formats)
-    storages = in_order(data["storage"], STORAGE_ORDER)
-    figure, rows = format_rows(encoding, formats, [storage_title(s) for s in storages], share_y="all")
-    for name, row in zip(formats, rows, strict=True):
-        for axes, storage in zip(row, storages, strict=True):
-            here = data[(data["format"] == name) & (data["storage"] == storage)]
-            axes.axvline(HALF, color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
-            for update in in_order(here["update"], encoding.updates):
-                _outline(axes, encoding, here[here["update"] == update])
-            if here.empty:
-                say_empty(axes)
-        row[0].set_ylabel("share of updates")
-    _axis(rows[0][0], data)
-    for axes in rows[-1]:
-        axes.set_xlabel("|intended update| (ulp)")
-    update_legend(figure, encoding, data["update"])
-    return figure
+    grid = format_rows(encoding, data, storage_columns(data), share_y="all")
+    for panel in grid:
+        panel.axes.axvline(HALF, **GUIDE)
+        update_curves(panel.axes, encoding, panel.of(data), _outline)
+    _axis(grid.first, data)
+    grid.label("|intended update| (ulp)", "share of updates")
+    update_legend(grid.figure, encoding, data["update"])
+    return grid.figure
 
 
 def caption(tables: Tables) -> str:
@@ -58,25 +41,17 @@ def caption(tables: Tables) -> str:
     data = _last(tables)
     return (
         f"Intended updates of all weights in the format, in ulps of the weight, by powers of two, at each cell's last"
-        f" probe ({_steps_words(data['step'])}). Left of the dotted line, at half an ulp, rounding to nearest loses an"
+        f" probe ({steps_words(data['step'])}). Left of the dotted line, at half an ulp, rounding to nearest loses an"
         f" update; masters and stochastic rounding keep it. Updates of exactly 0 are in no bin, and what lies beyond"
         f" the outer bins is in them. Look for how much of an outline lies left of the line under nearest, and whether"
-        f" an update moves it to the right. Each cell is at its own chosen learning rate; shares are means over the"
-        f" seeds ({seeds_words(data['n'])})."
+        f" an update moves it to the right. {means_words(data['n'], 'shares')}."
     )
 
 
 def _last(tables: Tables) -> pd.DataFrame:
-    data = studied(tables, "distribution_bands")
-    data = data[(data["metric"] == "update_ulp") & (data["layer_type"] == ALL)]
+    data = studied(tables, "distribution_bands", ["update_ulp"])
+    data = data[data["layer_type"] == ALL]
     return data[data["step"] == data.groupby(CELL)["step"].transform("max")]
-
-
-def _steps_words(steps: pd.Series) -> str:
-    if steps.empty:
-        return "no step"
-    low, high = steps.min(), steps.max()
-    return f"step {high}" if low == high else f"steps {low} to {high}"
 
 
 def _outline(axes: "Axes", encoding: Encoding, rows: pd.DataFrame) -> None:
@@ -84,7 +59,7 @@ def _outline(axes: "Axes", encoding: Encoding, rows: pd.DataFrame) -> None:
     bins = np.arange(rows["bin"].min() - 1, rows["bin"].max() + 2)
     shares = rows.set_index("bin")["share"].reindex(bins, fill_value=0.0)
     style = encoding.curve(rows["update"].iloc[0], len(bins))
-    axes.plot(bins + 0.5, shares, drawstyle="steps-mid", **style, linewidth=1.1, markersize=3.0)
+    axes.plot(bins + 0.5, shares, drawstyle="steps-mid", **style)
 
 
 def _axis(axes: "Axes", data: pd.DataFrame) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from altgrad.analysis.tables import Tables
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
-from altgrad.study.config import RunConfig, StudyConfig
+from altgrad.study.config import StudyConfig
+from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study
 

@@ -7,7 +7,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from altgrad.figures import benefit, layer_heatmap, loss_by_format, loss_curves, lr_sweep, stall_and_flips
-from altgrad.figures.style import RC, UPDATE_COLORS, Encoding, FigureSpec, number_words, seeds_words
+from altgrad.figures.captions import seeds_words
+from altgrad.figures.style import RC, UPDATE_COLORS, Encoding, FigureSpec, number_words
 from tests.figures.conftest import Studies
 
 ADAMW, MANIFOLD = UPDATE_COLORS[:2]

@@ -23,7 +23,6 @@ from altgrad.figures import (
     stiffness_field,
     ulp_histograms,
 )
-from altgrad.figures.panels import fullest
 from altgrad.figures.style import RC, UPDATE_COLORS, FigureSpec, draw
 from tests.figures.conftest import Studies, replaced
 
@@ -254,12 +253,6 @@ def test_stiffness_field_leaves_white_what_is_rare_or_between(distinct: Tables) 
 def test_stiffness_field_of_one_probe_stands_around_it(studies: Studies) -> None:
     mesh = make(stiffness_field.FIGURE, studies("all diverged")).axes[0].collections[0]
     assert mesh.get_coordinates()[0, :, 0].tolist() == [10, 30]
-
-
-def test_the_fullest_value_is_shown_and_of_equals_the_first() -> None:
-    data = pd.DataFrame({"format": ["A", "A", "B", "B", "A"], "storage": ["x", "y", "y", "z", "z"]})
-    assert fullest(data, "storage", ["x", "z", "y"]) == "z"
-    assert fullest(data[data["storage"] != "z"], "storage", ["x", "z", "y"]) == "y"
 
 
 def test_hessian_density_shows_first_and_last_probe_over_the_baseline(distinct: Tables) -> None:
