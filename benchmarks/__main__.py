@@ -19,6 +19,7 @@ SECTIONS = {
     "peers": ("benchmarks.peers_side_by_side", "the same rounding elsewhere"),
     "optimizer": ("benchmarks.optimizer", "ManifoldAdamW against torch's fused AdamW"),
     "step": ("benchmarks.step", "a whole training step against the plain one"),
+    "telemetry": ("benchmarks.telemetry", "training with everything on against nothing on"),
     "kernels": ("benchmarks.kernels", "how many kernels a step takes"),
     "variants": ("benchmarks.variants", "how many versions of a kernel are compiled"),
     "transfers": ("benchmarks.transfers", "how often training waits for the device"),
