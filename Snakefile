@@ -13,8 +13,8 @@ configfile: "config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/tune.smk"
 include: "workflow/rules/train.smk"
-include: "workflow/rules/baseline.smk"
 include: "workflow/rules/sweep.smk"
 include: "workflow/rules/diagnose.smk"
 include: "workflow/rules/analyse.smk"
@@ -24,6 +24,7 @@ include: "workflow/rules/report.smk"
 localrules:
     all,
     runs,
+    tuned,
 
 
 rule all:

@@ -163,6 +163,33 @@ RUNS = (
     Column("revision", "int64", "", "The training stage's revision."),
     Column("events", "int64", "", "How many events the run logged."),
 )
+TUNING = (
+    *CELL,
+    Column("lr", "float64", "", "The frozen learning rate: the best of the trials."),
+    Column("lrs", "int64", "", "Learning rates that were tried."),
+    Column("lr_at_edge", "bool", "", "Whether it is the lowest or highest that was tried."),
+    Column("largest_stable_lr", "float64", "", "Up to it no trial diverged, and each learned; NaN for none (AUTO-01)."),
+    Column("stable_at_edge", "bool", "", "Whether that is the highest that was tried: the true one may be higher."),
+    Column("basin_low_lr", "float64", "", "The lowest learning rate around the best with a loss within 1 % of it."),
+    Column("basin_high_lr", "float64", "", "The highest, likewise."),
+    Column("basin_octaves", "float64", "octaves", "log2 of their ratio: the basin's width."),
+)
+TRIALS = (
+    RUN_ID,
+    *CELL,
+    LR,
+    SEED,
+    Column("rung", "int64", "half octaves", "Place on the ladder of learning rates; 0 is where every cell starts."),
+    Column("status", "string", "", "finished, diverged or shifted."),
+    Column("score", "float64", "nats", "val_loss, at most ln(vocabulary size), which a diverged run scores."),
+    Column("val_loss", "float64", "nats", "Validation loss at the end."),
+    Column("diverged", "bool", "", "Whether it diverged."),
+    Column("steps", "int64", "steps", "Optimizer steps done."),
+    Column("tokens", "int64", "tokens", "Training tokens seen."),
+    Column("wall_s", "float64", "s", "Time spent in training steps."),
+    Column("chosen", "bool", "", "Whether it is at the frozen learning rate."),
+    Column("config_hash", "string", "", "SHA-256 of the config fields that decide the result."),
+)
 CURVES = (RUN_ID, STEP, METRIC, Column("value", "float64", "", "The run-level metric's value at the step."))
 COUNTERS = (
     RUN_ID,
@@ -242,6 +269,7 @@ UPDATES = (
     UPDATE,
     Column("optimizer", "string", "", "manifold_adamw or rung_sgd."),
     Column("metric_power", "float64", "", "p of the metric S^p; 0 is AdamW."),
+    Column("metric", "string", "", "What is raised to it: ulp (S), or a control, smooth (|w|) or permuted."),
     Column("precondition", "string", "", "What the metric multiplies: the update or the gradient."),
     Column("geometry_aware", "bool", "", "Whether it is compared with adamw as geometry-aware."),
     Column("primary", "bool", "", "Whether it is the geometry-aware update that was fixed beforehand."),
@@ -270,8 +298,9 @@ CELLS = (
     HIGH,
     Column("diverged", "int64", "runs", "Runs that diverged and scored ln(vocabulary size)."),
     Column("chosen", "bool", "", "Whether it is the cell's: fewest diverged, then lowest mean, on shared seeds."),
-    Column("lrs", "int64", "", "How many learning rates the cell was run at."),
+    Column("lrs", "int64", "", "How many learning rates were run, in tuning where the cell is tuned."),
     Column("lr_at_edge", "bool", "", "Whether the learning rate is the lowest or highest of those."),
+    Column("tuned", "bool", "", "Whether tuning chose the learning rate, on seeds that are not among these."),
 )
 COMPARISONS = (
     Column("estimand", "string", "", "benefit, did or gap; see altgrad.analysis.comparisons."),
@@ -366,6 +395,8 @@ SWEET_SPOTS = (
 ANALYSIS_TABLES: dict[str, tuple[Column, ...]] = {
     "study": STUDY,
     "runs": RUNS,
+    "tuning": TUNING,
+    "trials": TRIALS,
     "curves": CURVES,
     "counters": COUNTERS,
     "tensors": TENSORS,

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from altgrad.data.prepare import prepare_corpus
-from altgrad.study.config import CorpusConfig, RunConfig, StudyConfig
+from altgrad.study.config import CorpusConfig, StudyConfig
 from altgrad.study.grid import study_runs
+from altgrad.study.runs import RunConfig
 from benchmarks.probe import call
 from benchmarks.setting import Setting
 

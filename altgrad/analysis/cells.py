@@ -1,7 +1,8 @@
 """Cells of the grid: what each scored at each learning rate, and which learning rate is its own best.
 
-A cell is a format, an update, a storage and a choice of layers. The learning rate is chosen on the seeds that are also
-reported, so a chosen cell's mean is a little better than fresh seeds would give: reports say so.
+A cell is a format, an update, a storage and a choice of layers. Where its learning rates are listed by hand, the chosen
+one is chosen on the seeds that are also reported, so its mean is a little better than fresh seeds would give: reports
+say so. Tuned cells have a rate from seeds that are never evaluated.
 """
 
 from collections.abc import Mapping
@@ -42,26 +43,30 @@ def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["comparable"] & runs["score"].notna()]
 
 
-def cells_table(runs: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def cells_table(runs: pd.DataFrame, tuning: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Return every cell at every learning rate, with its mean score and interval.
 
-    Learning rates are judged on the seeds that all of the cell's have, so that a run more or less at one of them
+    A tuned cell has one learning rate, which tuning chose on other seeds. Of others, learning rates are judged on the seeds that all of the cell's have, so that a run more or less at one of them
     decides nothing; where they share no seed, on their own seeds, among those with the most. The chosen one has the
     fewest diverged runs there, of equals the lowest mean score, of equals the lowest rate.
 
     Args:
         runs: The runs table.
+        tuning: The tuning table.
         confidence: Of the intervals.
     """
+    tuned: dict[object, Row] = {(cell_key(row), row["lr"]): row for row in records(tuning)}
     rows: list[Row] = []
     for key, group in scored_runs(runs).groupby(CELL, sort=False):
         trials = [_trial(trial, confidence) for _, trial in group.groupby("lr", sort=True)]
         lr = _chosen_lr(group)
         for trial in trials:
+            found = tuned.get((key, trial["lr"])) if len(trials) == 1 else None
             place = {
                 "chosen": trial["lr"] == lr,
-                "lrs": len(trials),
-                "lr_at_edge": trial is trials[0] or trial is trials[-1],
+                "lrs": len(trials) if found is None else found["lrs"],
+                "lr_at_edge": trial is trials[0] or trial is trials[-1] if found is None else found["lr_at_edge"],
+                "tuned": found is not None,
             }
             rows.append({**dict(zip(CELL, key, strict=True)), **trial, **place})
     return frame("cells", rows)

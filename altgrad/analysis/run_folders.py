@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from altgrad.errors import MismatchError, TableError
 from altgrad.parquet import read_table
 from altgrad.schema import PROBE_TIMES, TELEMETRY, TIMING
-from altgrad.study.config import RunConfig, StudyConfig
-from altgrad.study.grid import TRAIN_REVISION, result_fields, study_runs
+from altgrad.study.config import StudyConfig
+from altgrad.study.grid import TRAIN_REVISION, result_fields, study_arms, study_runs
+from altgrad.study.runs import RunConfig
 
 FACTORS = (
     "run_id",
@@ -68,7 +69,11 @@ class FinishedRun:
 
 
 def collect_runs(
-    study: StudyConfig, folders: Sequence[Path], included: Sequence[Path], fingerprint: str | None
+    study: StudyConfig,
+    folders: Sequence[Path],
+    included: Sequence[Path],
+    fingerprint: str | None,
+    lrs: Mapping[str, float] | None = None,
 ) -> dict[str, FinishedRun]:
     """Read run folders and check that each is what the study asked for.
 
@@ -77,6 +82,7 @@ def collect_runs(
         folders: Folders of the study's own runs.
         included: Folders of finished runs from elsewhere; their own config is the truth.
         fingerprint: The corpus's, which every comparable run must share; None leaves that unchecked.
+        lrs: Tuned learning rates by arm.
 
     Returns:
         By run id, in the order given.
@@ -86,8 +92,8 @@ def collect_runs(
             same place of the study under different ids.
         MismatchError: A run is of another config, corpus or revision than the study's.
     """
-    planned = {run.run_id: run for run in study_runs(study)}
-    some = next(iter(planned.values()))
+    planned = {run.run_id: run for run in study_runs(study, lrs)}
+    some = study_arms(study)[0].run("some", 1.0, 0)
     found: dict[str, FinishedRun] = {}
     for folder in folders:
         config, summary = _read(folder)

@@ -9,9 +9,13 @@ import pandas as pd
 
 from altgrad.analysis.run_folders import INCLUDED, FinishedRun
 from altgrad.analysis.tables import Row, frame
-from altgrad.errors import TableError
 from altgrad.numerics.format import FloatFormat
-from altgrad.study.config import RunConfig, UpdateSpec
+from altgrad.study.config import UpdateSpec
+from altgrad.study.runs import ArmConfig, RunConfig
+from altgrad.study.scores import score
+
+UNKNOWN_LR = 1.0
+"""In place of a learning rate that has not been tuned, in configs that are only looked at."""
 
 MISSING = "missing"
 """The status of a run that the study plans and whose folder was not given."""
@@ -34,43 +38,28 @@ COPIED = (
 """Columns of the runs table that are fields of a summary as they stand."""
 
 
-def runs_table(planned: Iterable[RunConfig], found: Mapping[str, FinishedRun]) -> pd.DataFrame:
+def runs_table(
+    arms: Iterable[ArmConfig], lrs: Mapping[str, float], found: Mapping[str, FinishedRun]
+) -> pd.DataFrame:
     """Return the runs table: every planned run, there or missing, then the included ones.
 
-    A planned run that was given only as an included one is missing: the included one has a row of its own.
+    A planned run that was given only as an included one is missing: the included one has a row of its own. A run whose
+    arm has not been tuned is missing too, and has no learning rate.
 
     Args:
-        planned: The study's runs, in its order.
+        arms: The study's arms, in its order.
+        lrs: Tuned learning rates by arm.
         found: The runs that are there, by id.
     """
     rows: list[Row] = []
     own = {run_id: run for run_id, run in found.items() if run.role != INCLUDED}
-    for config in planned:
-        run = own.get(config.run_id)
-        rows.append(_finished_row(run) if run else _missing_row(config))
+    for arm in arms:
+        lr = lrs.get(arm.arm) if arm.lr is None else arm.lr
+        for config in arm.runs(UNKNOWN_LR if lr is None else lr):
+            run = own.get(config.run_id)
+            rows.append(_finished_row(run) if run else _missing_row(config, lr))
     rows += [_finished_row(run) for run in found.values() if run.role == INCLUDED]
     return frame("runs", rows)
-
-
-def score(summary: Mapping[str, Any], where: str) -> float:
-    """Return what a run scores: its validation loss in nats, and ln(vocabulary size) where it has none or a higher one.
-
-    A model that knows nothing has the loss ln(vocabulary size): a diverged run counts as that, and none is dropped. A
-    finished run counts as no more, so that finishing is never worse than diverging.
-
-    Args:
-        summary: The run's summary.
-        where: Its folder, for the error.
-
-    Raises:
-        TableError: Its vocabulary size is unknown.
-    """
-    if not summary.get("vocab_size"):
-        raise TableError(where, "its summary has no vocab_size to score it by", "Train the run again")
-    loss, worst = summary.get("val_loss"), math.log(summary["vocab_size"])
-    if summary["status"] == "diverged" or loss is None or not math.isfinite(loss):
-        return worst
-    return min(float(loss), worst)
 
 
 def formats_table(configs: Iterable[RunConfig]) -> pd.DataFrame:
@@ -108,6 +97,7 @@ def updates_table(configs: Iterable[RunConfig]) -> pd.DataFrame:
             "update": name,
             "optimizer": specs[name].optimizer,
             "metric_power": specs[name].metric_power,
+            "metric": specs[name].metric,
             "precondition": specs[name].precondition,
             "geometry_aware": specs[name].geometry_aware,
             "primary": _is_primary(specs[name]),
@@ -123,6 +113,7 @@ def _is_primary(spec: UpdateSpec) -> bool:
         spec.geometry_aware
         and spec.optimizer == "manifold_adamw"
         and spec.precondition == "update"
+        and spec.metric == "ulp"
         and spec.metric_power == 0.5
     )
 
@@ -132,9 +123,9 @@ def _identity(config: RunConfig) -> Row:
     return {name: getattr(config, name) for name in names}
 
 
-def _missing_row(config: RunConfig) -> Row:
+def _missing_row(config: RunConfig, lr: float | None) -> Row:
     status = {"role": config.role, "status": MISSING, "comparable": False, "steps_planned": config.training.steps}
-    return {**_identity(config), **status}
+    return {**_identity(config), "lr": math.nan if lr is None else lr, **status}
 
 
 def _finished_row(run: FinishedRun) -> Row:

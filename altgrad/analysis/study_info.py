@@ -12,7 +12,7 @@ import pandas as pd
 from altgrad.analysis.tables import Row, frame
 from altgrad.errors import CorpusError, TableError
 from altgrad.study.config import StudyConfig
-from altgrad.study.grid import study_runs
+from altgrad.study.grid import TRAIN_REVISION, planned_runs
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,13 @@ def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> Stu
         raise CorpusError(
             "corpus", f"it is {meta['name']!r}, and the study's is {study.corpus.name!r}", "Give the study's corpus"
         )
-    runs = study_runs(study)
     shape, training = study.model, study.training
     return StudyInfo(
         study=study.study,
         title=study.title,
         config_hash=study_hash(study),
-        revision=runs[0].revision,
-        planned_runs=len(runs),
+        revision=TRAIN_REVISION,
+        planned_runs=planned_runs(study),
         baseline_format=study.baseline.format,
         model=f"GPT, n_layer {shape.n_layer}, n_head {shape.n_head}, n_embd {shape.n_embd}, context {shape.block_size}",
         steps=training.steps,

@@ -14,10 +14,12 @@ from altgrad.analysis.run_tables import formats_table, runs_table, updates_table
 from altgrad.analysis.study_info import study_info, to_frame
 from altgrad.analysis.tables import Row, frame, typed, write_frame
 from altgrad.analysis.telemetry_tables import TelemetryTables, batches, telemetry_tables
+from altgrad.analysis.tuning_tables import require_corpus, trials_table, tuning_table
 from altgrad.parquet import read_table
 from altgrad.schema import DIAGNOSTICS, PROBE_TIMES, TIMING_SUMMARY
 from altgrad.study.config import StudyConfig
-from altgrad.study.grid import study_runs
+from altgrad.study.grid import study_arms
+from altgrad.study.tuned import learning_rates, read_choices
 
 
 def tabulate_study(
@@ -25,6 +27,7 @@ def tabulate_study(
     folders: Sequence[Path],
     *,
     included: Sequence[Path] = (),
+    tuning: Path | None = None,
     diagnostics: Path | None = None,
     corpus_meta: Mapping[str, Any] | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -34,6 +37,7 @@ def tabulate_study(
         study: The study.
         folders: Folders of its finished runs; runs that it plans and that are not among them have status `missing`.
         included: Folders of finished runs from elsewhere.
+        tuning: Folder with `<arm>.json` files; runs of an arm that is tuned and has none are missing.
         diagnostics: Folder with `<run_id>.parquet` files; a run without one has no rows.
         corpus_meta: The corpus's `meta.json`; with it, every run must have been trained on that corpus.
 
@@ -41,15 +45,19 @@ def tabulate_study(
         AltGradError: A folder is not a finished run, or not one of this study.
     """
     info = study_info(study, corpus_meta)
-    found = collect_runs(study, folders, included, info.corpus_fingerprint)
-    planned = study_runs(study)
-    configs = [*planned, *(run.config for run in found.values())]
+    choices = read_choices(study, tuning)
+    require_corpus(choices, info.corpus_fingerprint)
+    lrs, arms = learning_rates(choices), study_arms(study)
+    found = collect_runs(study, folders, included, info.corpus_fingerprint, lrs)
+    configs = [*(arm.run(arm.arm, 1.0, 0) for arm in arms), *(run.config for run in found.values())]
     by_id = {run_id: run.config for run_id, run in found.items()}
     parts = [telemetry_tables(by_id, rows) for rows in batches(run.telemetry() for run in found.values())]
     events = [row for run in found.values() for row in _events(run)]
     return {
         "study": to_frame(info),
-        "runs": runs_table(planned, found),
+        "runs": runs_table(arms, lrs, found),
+        "tuning": tuning_table(choices),
+        "trials": trials_table(choices),
         **{
             field.name: _stack(field.name, (getattr(part, field.name) for part in parts))
             for field in fields(TelemetryTables)

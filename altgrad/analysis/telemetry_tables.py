@@ -9,7 +9,7 @@ import pandas as pd
 from altgrad.analysis.layers import ALL, layer_type, matches
 from altgrad.analysis.probe_tables import HESSIAN_NODE, distributions_table, hessian_table, probes_table
 from altgrad.schema import COUNTS, RATES, SUMS
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 
 _COUNTS = [column.name for column in COUNTS]
 _SUMS = [column.name for column in SUMS]

@@ -7,8 +7,8 @@ import typer
 
 
 def diagnose(
-    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
-    run: Annotated[Path | None, typer.Option(help="A run's folder, made by `altgrad train`.")] = None,
+    out: Annotated[Path, typer.Option(help="The Parquet file to write; of several runs, the folder of RUN.parquet.")],
+    run: Annotated[list[Path] | None, typer.Option(help="A run's folder, made by `altgrad train`; repeatable.")] = None,
     weights: Annotated[Path | None, typer.Option(help="In place of a run: any safetensors file, with --plan.")] = None,
     plan: Annotated[Path | None, typer.Option(help="With --weights: which weight is in which format (YAML).")] = None,
 ) -> None:
@@ -29,13 +29,15 @@ def diagnose(
 
     from altgrad.errors import ConfigError
 
-    if (run is None) == (weights is None):
+    if (not run) == (weights is None):
         raise ConfigError("diagnose", "it takes one of --run and --weights", "Give one of them")
     if (weights is None) != (plan is None):
         raise ConfigError("diagnose", "--plan goes with --weights", "Give both, or --run alone")
     from altgrad.training.diagnosis import diagnose_run, diagnose_weights
 
-    if run is not None:
-        diagnose_run(run, out, say=lambda message: print(message, file=sys.stderr))
+    if run:
+        for folder in run:
+            file = out if len(run) == 1 else out / f"{folder.name}.parquet"
+            diagnose_run(folder, file, say=lambda message: print(message, file=sys.stderr))
     elif weights is not None and plan is not None:
         diagnose_weights(weights, plan, out)

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from altgrad.cli import analyse, config, diagnose, formats, plot, prepare, report, tabulate, train, watch
+from altgrad.cli import (
+    analyse,
+    config,
+    diagnose,
+    formats,
+    plot,
+    prepare,
+    report,
+    sweep,
+    tabulate,
+    train,
+    tune,
+    watch,
+)
 from altgrad.errors import AltGradError
 from altgrad.version import __version__
 
@@ -19,8 +32,8 @@ USER_ERROR = 2
 app = typer.Typer(
     name="altgrad",
     help="A test bench and pipeline for geometry-aware training in 8-bit floating-point formats.",
-    epilog="The graph of a study calls these verbs in the order prepare, train, diagnose, tabulate, analyse, plot, "
-    "report: see the Snakefile.",
+    epilog="The graph of a study calls these verbs in the order prepare, tune, sweep, diagnose, tabulate, analyse, "
+    "plot, report: see the Snakefile.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,6 +42,8 @@ app = typer.Typer(
 app.command("formats")(formats.formats)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
+app.command("sweep")(sweep.sweep)
 app.command("diagnose")(diagnose.diagnose)
 app.command("tabulate")(tabulate.tabulate)
 app.command("analyse")(analyse.analyse)

@@ -7,29 +7,33 @@ import typer
 
 
 def tabulate(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of the study's finished runs.", show_default=False)],
+    runs: Annotated[Path, typer.Option(help="The folder of the runs' folders, for example results/runs.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables, for example results/tables.")],
     study: Annotated[str, typer.Option(help="The study's config: a file, or - for JSON on standard input.")],
+    tuning: Annotated[Path | None, typer.Option(help="Folder of what `altgrad tune` wrote.")] = None,
     diagnostics: Annotated[Path | None, typer.Option(help="Folder with RUN_ID.parquet diagnostics.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="The prepared corpus, for its size and its fingerprint.")] = None,
 ) -> None:
     """Write the tables of a study from its run folders.
 
     Every run is checked against the study: its config, its corpus and its revision. Runs that the study plans and that
-    are not given have the status `missing`. Folders in the study's `include_runs` (globs) are taken in
+    are not there have the status `missing`. Folders in the study's `include_runs` (globs) are taken in
     beside them.
     """
     from altgrad.analysis.study_info import read_corpus_meta
     from altgrad.analysis.tabulate import tabulate_study, write_tables
     from altgrad.study.config import StudyConfig
-    from altgrad.study.included import included_folders
+    from altgrad.study.grid import study_arms
+    from altgrad.study.included import SUMMARY, included_folders
     from altgrad.study.loading import load_config
 
     config = load_config(StudyConfig, study)
+    planned = [runs / f"{arm.arm}-s{seed}" for arm in study_arms(config) for seed in arm.seeds]
     tables = tabulate_study(
         config,
-        runs,
-        included=included_folders(config.include_runs, planned=runs),
+        [folder for folder in planned if (folder / SUMMARY).exists()],
+        included=included_folders(config.include_runs, planned=planned),
+        tuning=tuning,
         diagnostics=diagnostics,
         corpus_meta=read_corpus_meta(corpus) if corpus is not None else None,
     )

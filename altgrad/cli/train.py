@@ -24,8 +24,8 @@ def train(
     """
     import sys
 
-    from altgrad.study.config import RunConfig
     from altgrad.study.loading import load_config
+    from altgrad.study.runs import RunConfig
     from altgrad.training.run import train_run
 
     run = load_config(RunConfig, config)

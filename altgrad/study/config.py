@@ -1,6 +1,6 @@
 """The study's configuration: typed, closed, and the one place where defaults stand.
 
-`StudyConfig` is a whole study (`config.yaml` and its overlays); `RunConfig` is one training run, resolved from it by
+`StudyConfig` is a whole study (`config.yaml` and its overlays); its runs (`altgrad.study.runs`) are resolved from it by
 `altgrad.study.grid`. Unknown keys, numbers out of range and names that do not exist are refused when a config is read.
 """
 
@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from altgrad.numerics.catalog import formats
-from altgrad.numerics.format import FloatFormat
 from altgrad.study.sections import (
     ID_PATTERN,
     SAME_FORMAT,
     Beta,
+    BudgetConfig,
     Closed,
     Count,
     Float,
@@ -29,8 +29,9 @@ from altgrad.study.sections import (
     TelemetryConfig,
     TrainingConfig,
 )
+from altgrad.study.tuning import TuningConfig
 
-Storage = Literal["master", "nearest", "stochastic"]
+Storage = Literal["master", "nearest", "stochastic", "eco"]
 
 RESERVED_STUDY_NAMES = frozenset(
     {"corpus", "runs", "diagnostics", "tables", "statistics", "figures", "logs", "benchmarks"}
@@ -83,17 +84,27 @@ class UpdateSpec(Closed):
 
     optimizer: Literal["manifold_adamw", "rung_sgd"]
     metric_power: Annotated[Float, Field(ge=-1, le=1)] = Field(0.0, description="p of the metric S^p; 0 is AdamW")
+    metric: Literal["ulp", "smooth", "permuted"] = Field(
+        "ulp", description="S, or a control: smooth is |w| in place of S, permuted is S of another weight of the tensor"
+    )
     precondition: Literal["update", "gradient"] = "update"
     momentum: Beta = Field(0.9, description="rung_sgd: its momentum")
     max_rungs: Annotated[Float, Field(gt=0, le=128)] = Field(1.0, description="rung_sgd: the longest move a step")
+    lr_scale: LearningRate = Field(1.0, description="multiplies tuned learning rates, where they have another unit")
     geometry_aware: bool = Field(description="whether the reports count it as geometry-aware, against adamw")
 
     @model_validator(mode="after")
     def _settings_have_an_effect(self) -> "UpdateSpec":
-        others = {"manifold_adamw": ("momentum", "max_rungs"), "rung_sgd": ("metric_power", "precondition")}
+        others = {"manifold_adamw": ("momentum", "max_rungs"), "rung_sgd": ("metric_power", "metric", "precondition")}
         for key in others[self.optimizer]:
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} has no effect on {self.optimizer}; leave it out")
+        if self.metric != "ulp" and (self.precondition != "update" or self.metric_power == 0.0):
+            raise ValueError(
+                f"metric {self.metric} is a control of normalized steps: it needs a metric_power and update"
+            )
+        if self.metric == "smooth" and self.metric_power < 0.0:
+            raise ValueError("metric smooth needs a metric_power above 0, because |0|^p is not finite below")
         return self
 
     @property
@@ -109,13 +120,13 @@ class GridConfig(Closed):
     updates: tuple[Name, ...] = Field(min_length=1)
     storages: tuple[Storage, ...] = Field(min_length=1)
     layers: tuple[Name, ...] = Field(("all",), min_length=1)
-    lrs: tuple[LearningRate, ...] = Field(min_length=1)
+    lrs: tuple[LearningRate, ...] | None = Field(None, min_length=1, description="left out, each cell's is tuned")
     seeds: tuple[Seed, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> "GridConfig":
         for key in ("formats", "updates", "storages", "layers", "lrs", "seeds"):
-            values = getattr(self, key)
+            values = getattr(self, key) or ()
             twice = sorted({str(v) for v in values if values.count(v) > 1})
             if twice:
                 raise ValueError(f"{key}: {', '.join(twice)} stands there twice; name each value once")
@@ -126,7 +137,7 @@ class BaselineConfig(Closed):
     """The reference runs: weights rounded to a reference format in the same code path, under plain AdamW."""
 
     format: str = "BF16"
-    lrs: tuple[LearningRate, ...] = Field(min_length=1)
+    lrs: tuple[LearningRate, ...] | None = Field(None, min_length=1, description="left out, its own is tuned")
     seeds: tuple[Seed, ...] = Field(min_length=1)
 
 
@@ -148,43 +159,6 @@ DEFAULT_LAYERS: dict[str, tuple[str, ...]] = {
 """Layer types of the project's GPT, as patterns on dotted module names."""
 
 
-class RunConfig(Closed):
-    """Everything that decides one run. Its canonical JSON is hashed into the run's stamp."""
-
-    run_id: Name
-    study: Name
-    role: Literal["baseline", "grid"]
-    format: str
-    custom_format: FormatSpec | None = None
-    update: Name
-    update_spec: UpdateSpec
-    storage: Storage
-    layers: Name
-    layer_patterns: tuple[str, ...]
-    layer_types: dict[str, tuple[str, ...]]
-    lr: LearningRate
-    seed: Seed
-    corpus: Name
-    model: ModelConfig
-    training: TrainingConfig
-    quantization: QuantizationConfig
-    telemetry: TelemetryConfig
-    revision: PositiveInt = Field(description="of the training stage; raised when its results change")
-
-    def float_format(self) -> FloatFormat:
-        """Return the run's weight format, from the catalogue or from `custom_format`."""
-        if self.custom_format is None:
-            return formats[self.format]
-        return FloatFormat(name=self.format, **self.custom_format.model_dump())
-
-    def cast_format(self, role: Literal["input", "grad_output"]) -> FloatFormat | None:
-        """Return the format that inputs or output gradients of the run's layers are cast to; None for no cast."""
-        name = getattr(self.quantization, role)
-        if name is None:
-            return None
-        return self.float_format() if name == SAME_FORMAT else formats[name]
-
-
 class StudyConfig(Closed):
     """A whole study."""
 
@@ -199,6 +173,8 @@ class StudyConfig(Closed):
     updates: dict[Name, UpdateSpec]
     baseline: BaselineConfig
     grids: tuple[GridConfig, ...] = Field(min_length=1)
+    tuning: TuningConfig | None = Field(None, description="how learning rates are found that the grids leave out")
+    budget: BudgetConfig = BudgetConfig()
     include_runs: tuple[str, ...] = Field(
         (), description="folders (globs) of finished runs from elsewhere to take into the tables"
     )
@@ -224,16 +200,30 @@ class StudyConfig(Closed):
             cast = getattr(self.quantization, role)
             if cast is not None and cast != SAME_FORMAT:
                 formats[cast]  # likewise
+        self._require_tuning()
         if not formats[self.baseline.format].is_reference:
             raise ValueError(f"baseline.format: {self.baseline.format} is not a reference format (BF16, FP16)")
         return self
 
+    def _require_tuning(self) -> None:
+        """Refuse learning rates that nothing says how to find, and seeds that would both choose and judge them."""
+        blocks: tuple[BaselineConfig | GridConfig, ...] = (self.baseline, *self.grids)
+        tuned = [block for block in blocks if block.lrs is None]
+        if tuned and self.tuning is None:
+            raise ValueError("tuning: a grid without lrs needs it; give the section, or the grid's lrs")
+        both = {seed for block in tuned for seed in block.seeds} & set(self.tuning.seeds if self.tuning else ())
+        if both:
+            raise ValueError(
+                f"tuning.seeds: {min(both)} is evaluated too, and a seed that chose a learning rate must not judge it"
+            )
+
     def _require_sense(self, where: str, grid: GridConfig) -> None:
         """Refuse combinations that would be another run under this one's name, or that cannot run."""
         rungs = [name for name in grid.updates if self.updates[name].optimizer == "rung_sgd"]
-        if rungs and "nearest" in grid.storages:
+        lossy = [storage for storage in ("nearest", "eco") if storage in grid.storages]
+        if rungs and lossy:
             raise ValueError(
-                f"{where}: {rungs[0]} moves in rungs, which nearest storage would lose; give it another grid"
+                f"{where}: {rungs[0]} moves in rungs, which {lossy[0]} storage would lose; give it another grid"
             )
         references = [name for name in grid.formats if name not in self.formats and formats[name].is_reference]
         plain = all(self.updates[name].is_plain for name in grid.updates)

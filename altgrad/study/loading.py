@@ -15,14 +15,15 @@ from pydantic import BaseModel, ValidationError
 
 from altgrad.errors import AltGradError, ConfigError
 from altgrad.numerics.format import FloatFormat
-from altgrad.study.config import RunConfig, StudyConfig
-from altgrad.study.grid import study_runs
+from altgrad.study.config import StudyConfig
+from altgrad.study.grid import study_arms
 from altgrad.study.reading import read_mapping, source_name
 
 Location = tuple[int | str, ...]
 """A place in a config: keys, and indexes into lists."""
 
 Model = TypeVar("Model", bound=BaseModel)
+Found = TypeVar("Found")
 
 
 def load_study(sources: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> StudyConfig:
@@ -52,7 +53,7 @@ def load_study(sources: Sequence[str | Path], overrides: Mapping[str, Any] | Non
         except AltGradError as error:
             where = _layer_of(layers, ("formats", name))
             raise ConfigError(f"{where}: formats.{name}", error.why, error.what_to_do) from None
-    study_runs(study)
+    study_arms(study)
     return study
 
 
@@ -65,21 +66,24 @@ def load_config(model: type[Model], source: str | Path) -> Model:
     return parse(model, read_mapping(source), lambda _: source_name(source))
 
 
-def find_run(study: StudyConfig, run_id: str) -> RunConfig:
-    """Return the run of a study that has this id.
+def find(known: Mapping[str, Found], name: str, what: str, study: str) -> Found:
+    """Return what a study has under a name.
+
+    Args:
+        known: All that it has.
+        name: The name.
+        what: What it is a name of, for the message.
+        study: The study's name, for the message.
 
     Raises:
-        ConfigError: The study has no such run; the nearest ids are offered.
+        ConfigError: There is none of that name; the nearest are offered.
     """
-    runs = {run.run_id: run for run in study_runs(study)}
-    if run_id not in runs:
-        near = difflib.get_close_matches(run_id, runs, n=3) or list(runs)[:3]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3) or list(known)[:3]
         raise ConfigError(
-            f"run {run_id!r}",
-            f"study {study.study!r} has no such run",
-            f"Nearest of its {len(runs)}: {', '.join(near)}",
+            f"{what} {name!r}", f"study {study!r} has no such {what}", f"Nearest of its {len(known)}: {', '.join(near)}"
         )
-    return runs[run_id]
+    return known[name]
 
 
 def schema_text() -> str:

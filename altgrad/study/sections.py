@@ -157,3 +157,17 @@ class TelemetryConfig(Closed):
     window: PositiveInt = Field(10, description="steps that one row of counters sums over")
     probes: ProbesConfig = ProbesConfig()
     wandb: WandbConfig = WandbConfig()
+
+
+class BudgetConfig(Closed):
+    """What a study may cost. The graph refuses one whose estimate is above it."""
+
+    usd: Annotated[Float, Field(gt=0)] | None = Field(None, description="US dollars; left out, no limit")
+    usd_per_hour: Annotated[Float, Field(ge=0)] = Field(0.0, description="of the machine that the study is for")
+    jobs: PositiveInt = Field(1, description="runs that train at a time on it")
+    tokens_per_s: Annotated[Float, Field(gt=0)] | None = Field(
+        None, description="training tokens a second of one run there; left out, it is measured where it is asked for"
+    )
+    run_overhead_s: Annotated[Float, Field(ge=0)] = Field(
+        5.0, description="seconds that a run takes beside its training steps: evaluation, probes, files"
+    )

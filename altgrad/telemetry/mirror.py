@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from altgrad.study.config import RunConfig
 from altgrad.study.grid import config_hash
+from altgrad.study.runs import RunConfig
 
 INIT_TIMEOUT_S = 5
 """Seconds that an online start may take before the mirror goes offline."""

@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import safetensors
-import safetensors.torch
 from torch import Tensor
 
 from altgrad.errors import AltGradError, CheckpointError, ConfigError, MismatchError
@@ -18,48 +17,26 @@ from altgrad.numerics.catalog import formats
 from altgrad.numerics.format import FloatFormat
 from altgrad.parquet import arrow_schema, write_table
 from altgrad.schema import DIAGNOSTICS
-from altgrad.study.config import RunConfig
-from altgrad.study.grid import config_hash
-from altgrad.study.loading import load_config, parse
 from altgrad.study.reading import read_mapping
 from altgrad.telemetry.probes import weight_probes
-from altgrad.training.checkpoint import MANIFEST, StateFolder
+from altgrad.training.checkpoint import write_bytes
+from altgrad.training.run_weights import ADVICE, DIAGNOSTICS_FILE, WEIGHTS, RunWeights, read_weights, readable
 from altgrad.training.setup import precision_plan
-from altgrad.training.stamp import STAMP, read_stamp
 
-WEIGHTS = "final.safetensors"
 PLAN_OPTIONS = ("scaling", "per_row", "power_of_two")
 """The keys of a plan's file that are no patterns."""
 
 _SCALE_SUFFIX = "_scaler.scale"
 _TIED = ("wte.weight", "lm_head.weight")
-_ADVICE = "Run `altgrad train` for it again: it hands out the files of a finished run"
-_TRIES = 5
 
 _Row = tuple[str, str, str, float]
-
-
-class _Weights(NamedTuple):
-    """A run's weights, from wherever they were read.
-
-    Attributes:
-        source: The file or folder, for errors.
-        run: The run.
-        state: The model's state.
-        shifts: What the run says of weights whose format changed under way: their new formats' names by weight.
-    """
-
-    source: Path
-    run: RunConfig
-    state: Mapping[str, Tensor]
-    shifts: Any
 
 
 def diagnose_run(folder: Path, out: Path, say: Callable[[str], None]) -> None:
     """Write the probes of every quantized weight of a run, one row a metric, sorted by tensor.
 
     A weight that layers share appears under each layer's name. A run that has not ended is read from its newest restart
-    state that is whole; the folder is only read, and a process that trains in it is not disturbed.
+    state that is whole. A run from an archive, which has no weights, has its diagnostics with it.
 
     Args:
         folder: The run's folder: config.json, summary.json and final.safetensors, or a folder `state/`; or one of the
@@ -73,9 +50,8 @@ def diagnose_run(folder: Path, out: Path, say: Callable[[str], None]) -> None:
         CheckpointError: The weights are missing or damaged, or there are none.
         TableError: `out` cannot be written.
     """
-    finished = (folder / "summary.json").exists()
-    weights = _read_finished(folder) if finished else _read_interrupted(folder, say)
-    _write(out, _run_rows(weights))
+    if not _hand_out_archived(folder, out):
+        _write(out, _run_rows(read_weights(folder, say)))
 
 
 def diagnose_weights(file: Path, plan_file: Path, out: Path) -> None:
@@ -117,12 +93,26 @@ def diagnose_weights(file: Path, plan_file: Path, out: Path) -> None:
     _write(out, rows)
 
 
+def _hand_out_archived(folder: Path, out: Path) -> bool:
+    """Copy the diagnostics of a run that came from an archive, which has no weights; return whether it did."""
+    path, summary = folder / DIAGNOSTICS_FILE, folder / "summary.json"
+    if (folder / WEIGHTS).exists() or not path.exists() or not summary.exists():
+        return False
+    with readable(path):
+        data = path.read_bytes()
+    files = read_mapping(summary).get("files", {})
+    if hashlib.sha256(data).hexdigest() != files.get(DIAGNOSTICS_FILE):
+        raise CheckpointError(str(path), "its hash is not the one in summary.json: it is damaged", ADVICE)
+    write_bytes(out, data)
+    return True
+
+
 def _write(out: Path, rows: list[_Row]) -> None:
     table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=arrow_schema(DIAGNOSTICS))
     write_table(out, table)
 
 
-def _run_rows(weights: _Weights) -> list[_Row]:
+def _run_rows(weights: RunWeights) -> list[_Row]:
     """Return the rows of every weight that has a scale."""
     where, run, state, _ = weights
     plan, shifted = precision_plan(run), _shifted(weights)
@@ -131,133 +121,25 @@ def _run_rows(weights: _Weights) -> list[_Row]:
         name = key.removesuffix(_SCALE_SUFFIX)
         fmt = shifted.get(name) or plan.format_for(name.rpartition(".")[0])
         if fmt is None or name not in state:
-            raise MismatchError(str(where), f"it holds a scale for {name}, which the run does not quantize", _ADVICE)
+            raise MismatchError(str(where), f"it holds a scale for {name}, which the run does not quantize", ADVICE)
         rows.extend((run.run_id, name, *probe) for probe in weight_probes(state[name], fmt, state[key]).items())
     if not rows:
-        raise MismatchError(str(where), "it holds no quantized weight", _ADVICE)
+        raise MismatchError(str(where), "it holds no quantized weight", ADVICE)
     return rows
 
 
-def _shifted(weights: _Weights) -> dict[str, FloatFormat]:
+def _shifted(weights: RunWeights) -> dict[str, FloatFormat]:
     """Return the formats of the weights that shifted, a shared weight under all its names."""
     where, run, state, shifts = weights
     if not isinstance(shifts, Mapping) or not all(isinstance(name, str) for name in shifts.values()):
-        raise CheckpointError(str(where), f"its shifts are {shifts!r}, not formats by weight", _ADVICE)
+        raise CheckpointError(str(where), f"its shifts are {shifts!r}, not formats by weight", ADVICE)
     found: dict[str, FloatFormat] = {}
     for name, fmt in shifts.items():
         if f"{name}{_SCALE_SUFFIX}" not in state:
-            raise MismatchError(str(where), f"{name} is said to have shifted, and is no quantized weight", _ADVICE)
+            raise MismatchError(str(where), f"{name} is said to have shifted, and is no quantized weight", ADVICE)
         tied = run.model.tie_weights and name in _TIED
         found |= dict.fromkeys(_TIED if tied else (name,), formats[fmt])
     return found
-
-
-def _read_finished(folder: Path) -> _Weights:
-    """Return the final weights, verified against the hash that the summary has of them."""
-    run = load_config(RunConfig, folder / "config.json")
-    summary = read_mapping(folder / "summary.json")
-    if summary.get("run_id") != run.run_id:
-        raise MismatchError(
-            str(folder), f"its summary is of {summary.get('run_id')}, its config of {run.run_id}", _ADVICE
-        )
-    files: Any = summary.get("files")
-    expected = files.get(WEIGHTS) if isinstance(files, dict) else None
-    path = folder / WEIGHTS
-    with _readable(path):
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != expected:
-            raise CheckpointError(str(path), "its hash is not the one in summary.json: it is damaged", _ADVICE)
-        return _Weights(path, run, safetensors.torch.load(data), summary.get("shifts", {}))
-
-
-@contextmanager
-def _readable(path: Path, advice: str = _ADVICE) -> Iterator[None]:
-    """Turn what a file of weights can throw while it is read into one line."""
-    try:
-        yield
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = (error.strerror or error) if isinstance(error, OSError) else error
-        raise CheckpointError(str(path), f"it cannot be read ({reason})", advice) from None
-
-
-class _ReadOnlyState(StateFolder):
-    """Restart state that is looked at while its run may go on: nothing in it is removed or rewritten."""
-
-    def _clean(self) -> None:
-        """Leave the files of unfinished writes to the process that makes them."""
-
-    def _write_manifest(self, entries: object) -> None:
-        """Leave the fallback to the process that resumes."""
-
-
-def _read_interrupted(folder: Path, say: Callable[[str], None]) -> _Weights:
-    """Return the weights of the newest restart state that is whole."""
-    home = _find_state(folder)
-    run = _stamped_run(home)
-    for _ in range(_TRIES):
-        before, messages = _manifest(home), list[str]()
-        try:
-            loaded = _ReadOnlyState(home, messages.append).load()
-        except CheckpointError:
-            if _manifest(home) == before:
-                raise
-            continue  # its run went on meanwhile and replaced what the manifest named
-        if loaded is not None:
-            break
-    else:
-        raise CheckpointError(str(home), "its run goes on faster than it can be read", "Wait for its end and try again")
-    entry, payload = loaded
-    for message in messages:
-        say(message)
-    say(f"{run.run_id}: not finished; these are the weights of step {entry.step} of {run.training.steps}")
-    return _Weights(home / entry.file, run, payload["model"], payload.get("shifts", {}))
-
-
-def _manifest(home: Path) -> bytes:
-    path = home / MANIFEST
-    return path.read_bytes() if path.exists() else b""
-
-
-def _find_state(folder: Path) -> Path:
-    """Return the one folder of restart state that belongs to a run's folder, or is that folder itself."""
-    if (folder / MANIFEST).exists():
-        return folder
-    homes = [path.parent for path in sorted(folder.glob(f"state/*/{MANIFEST}"))]
-    if not homes:
-        raise CheckpointError(str(folder), "it holds neither a finished run nor the restart state of one", _ADVICE)
-    config = folder / "config.json"
-    if config.exists():
-        wanted = config_hash(load_config(RunConfig, config))
-        homes = [home for home in homes if config_hash(_stamped_run(home)) == wanted]
-        if not homes:
-            raise MismatchError(
-                str(folder), "its restart state is of another run than its config.json", "Name a folder in state/"
-            )
-    if len(homes) > 1:
-        names = ", ".join(f"{home.name} ({_stamped_run(home).run_id})" for home in homes)
-        raise MismatchError(
-            str(folder / "state"), f"it holds the restart state of several runs: {names}", "Name one of these folders"
-        )
-    return homes[0]
-
-
-def _stamped_run(home: Path) -> RunConfig:
-    """Return the run that a folder of restart state belongs to, from its stamp.
-
-    The stamp has every field that decides the result under its dotted name; the rest of a config is filled in.
-    """
-    data: dict[str, Any] = {"study": "unknown", "role": "grid", "layer_types": {}}
-    try:
-        for key, value in (read_stamp(home) or {}).items():
-            if not key.startswith(("environment.", "corpus.")):
-                *sections, last = key.split(".")
-                place = data
-                for section in sections:
-                    place = place.setdefault(section, {})
-                place[last] = value
-    except (AttributeError, TypeError):
-        raise CheckpointError(str(home / STAMP), "it is damaged", "Delete the folder to start the run anew") from None
-    return parse(RunConfig, data, lambda _: str(home / STAMP))
 
 
 def _read_plan(path: Path) -> PrecisionPlan:
@@ -289,7 +171,7 @@ def _in_plan(path: Path) -> Iterator[None]:
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
     advice = "Give a safetensors file"
-    with _readable(file, advice):
+    with readable(file, advice):
         with safetensors.safe_open(file, framework="pt") as tensors:
             yield tensors
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from altgrad.errors import DeviceError
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from altgrad.version import __version__
 
 COMPILE_FLOPS = 1e15

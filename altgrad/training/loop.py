@@ -12,7 +12,7 @@ from altgrad.data.batches import eval_batches
 from altgrad.data.store import Corpus
 from altgrad.nn.casts import named_casts
 from altgrad.numerics.catalog import formats
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from altgrad.telemetry.counters import Measured, WindowCounters, gradient_norms, read_together, write_gradient_norms
 from altgrad.telemetry.live import Live
 from altgrad.telemetry.mirror import Mirror

@@ -17,7 +17,7 @@ from altgrad.data.batches import Batch, BatchSampler
 from altgrad.data.store import Corpus
 from altgrad.models.gpt import GPT, MLP
 from altgrad.nn.surgery import dequantize_model
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from altgrad.telemetry.correlation import magnitude_correlation, stiffness_correlation
 from altgrad.telemetry.counters import TrackedWeight
 from altgrad.telemetry.descent import update_statistics

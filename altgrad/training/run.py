@@ -1,6 +1,6 @@
 """One run from its config to its files: train, resume, or hand out what is finished.
 
-The run's folder holds the declared files (`OUTPUTS`) and an undeclared folder `state/`, which is the truth: restart
+The run's folder holds its files (`OUTPUTS`) and an undeclared folder `state/`, which is the truth: restart
 state while the run trains and the finished files after. A workflow engine may delete the declared files; asked again,
 they are handed out from the state without training. The state is filed under a key of config and corpus, so that a
 changed config starts anew and the old state stays for when it comes back.
@@ -17,7 +17,7 @@ from safetensors.torch import save as to_safetensors
 
 from altgrad.data.store import Corpus, load_corpus
 from altgrad.errors import CheckpointError, MismatchError
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from altgrad.telemetry.live import Live
 from altgrad.telemetry.mirror import Mirror
 from altgrad.telemetry.recorder import Recorder
@@ -26,12 +26,13 @@ from altgrad.training.environment import Environment, prepare_process, resolve_e
 from altgrad.training.loop import Trainer
 from altgrad.training.process import Interrupts, exclusive
 from altgrad.training.progress import Progress
+from altgrad.training.run_weights import DIAGNOSTICS_FILE
 from altgrad.training.setup import build, build_model
 from altgrad.training.stamp import read_stamp, require_same, run_stamp, state_key, write_stamp
 from altgrad.training.summary import summarize
 
 OUTPUTS = ("config.json", "telemetry.parquet", "timing.parquet", "final.safetensors", "summary.json")
-"""The declared files of a run, in the order in which they are written; the summary says that the rest is there."""
+"""The files of a run, in the order in which they are written; the summary lists the others, with their hashes."""
 
 FINISHED = "finished"
 
@@ -185,17 +186,22 @@ def _last_good_weights(trainer: Trainer, folder: StateFolder) -> dict[str, torch
 
 
 def _hand_out(finished: Path, out: Path) -> None:
-    """Verify the finished files and copy them to where they are declared, unless the same bytes are there."""
+    """Verify the finished files and copy them to where they are declared, unless the same bytes are there.
+
+    Which they are the summary says: a run that came from an archive has diagnostics in place of its weights.
+    """
     try:
-        hashes = json.loads((finished / OUTPUTS[-1]).read_text())["files"]
-        damaged = [name for name in OUTPUTS[:-1] if _sha256(finished / name) != hashes[name]]
+        hashes: dict[str, str] = json.loads((finished / OUTPUTS[-1]).read_text())["files"]
+        damaged = [name for name in hashes if _sha256(finished / name) != hashes[name]]
     except (OSError, ValueError, KeyError):
         damaged = [OUTPUTS[-1]]
     if damaged:
         raise CheckpointError(
             str(finished / damaged[0]), "it is damaged or missing", f"Delete {finished} to train the run again"
         )
-    for name in OUTPUTS:
+    for name in {*OUTPUTS, DIAGNOSTICS_FILE} - {*hashes, OUTPUTS[-1]}:
+        (out / name).unlink(missing_ok=True)
+    for name in (*hashes, OUTPUTS[-1]):
         data = (finished / name).read_bytes()
         if not (out / name).exists() or (out / name).read_bytes() != data:
             write_bytes(out / name, data)

@@ -20,7 +20,7 @@ from altgrad.optim.base import GridOptimizer
 from altgrad.optim.groups import param_groups
 from altgrad.optim.manifold_adamw import ManifoldAdamW
 from altgrad.optim.rung_sgd import RungSGD
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from altgrad.telemetry.counters import TrackedWeight
 from altgrad.training.shift import shift_formats
 

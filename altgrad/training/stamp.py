@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from altgrad.errors import MismatchError
-from altgrad.study.config import RunConfig
 from altgrad.study.grid import config_hash, result_fields
+from altgrad.study.runs import RunConfig
 from altgrad.training.checkpoint import write_bytes
 
 STAMP = "stamp.json"

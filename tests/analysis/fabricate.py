@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from altgrad.parquet import arrow_schema, write_table
 from altgrad.schema import DIAGNOSTICS, TELEMETRY, TIMING
-from altgrad.study.config import RunConfig, StudyConfig
+from altgrad.study.config import StudyConfig
 from altgrad.study.grid import config_hash, study_runs
+from altgrad.study.runs import RunConfig
 
 VOCAB = 257
 ELEMENTS = {

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import VOCAB, Rates, make_study
 

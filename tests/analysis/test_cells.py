@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import VOCAB, make_study
 

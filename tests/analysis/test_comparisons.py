@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from altgrad.analysis.estimates import holm
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import make_study
 

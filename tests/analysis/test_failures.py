@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study
 

@@ -11,8 +11,8 @@ import pytest
 from altgrad.analysis.probe_bands import distribution_bands_table, hessian_bands_table
 from altgrad.analysis.tabulate import tabulate_study
 from altgrad.analysis.telemetry_tables import TelemetryTables, telemetry_tables
-from altgrad.study.config import RunConfig
 from altgrad.study.grid import study_runs
+from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study, write_run
 

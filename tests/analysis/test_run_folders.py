@@ -11,8 +11,9 @@ from altgrad.analysis.tabulate import tabulate_study
 from altgrad.errors import AltGradError, MismatchError, TableError
 from altgrad.parquet import arrow_schema
 from altgrad.schema import PROBE_TIMES, TELEMETRY, TIMING
-from altgrad.study.config import RunConfig, StudyConfig
+from altgrad.study.config import StudyConfig
 from altgrad.study.grid import study_runs
+from altgrad.study.runs import RunConfig
 from tests.analysis.fabricate import Rates, make_study, write_run
 
 
@@ -116,6 +117,7 @@ def as_before_probes(folder: Path, drop: tuple[str, ...] = PROBES) -> Path:
     config = json.loads((folder / "config.json").read_text())
     del config["telemetry"]["probes"], config["training"]["partition_clip"], config["training"]["mantissa_shift"]
     del config["quantization"]["input"], config["quantization"]["grad_output"]
+    del config["update_spec"]["lr_scale"], config["update_spec"]["metric"]
     config["revision"] = 1
     (folder / "config.json").write_text(json.dumps(config))
     decides = {**config, "telemetry": {"window": config["telemetry"]["window"]}}

@@ -9,8 +9,8 @@ from altgrad.analysis.tabulate import tabulate_study, timing_summary
 from altgrad.analysis.telemetry_tables import CASTS, TelemetryTables, batches, rates, telemetry_tables
 from altgrad.errors import CorpusError, TableError
 from altgrad.schema import ANALYSIS_TABLES, COUNTS, PROBE_TIMES, RATES, SUMS
-from altgrad.study.config import RunConfig
 from altgrad.study.grid import study_runs
+from altgrad.study.runs import RunConfig
 from tests.analysis.fabricate import CORPUS_META, VOCAB, Rates, fabricate, make_study, write_run
 
 STUDY = make_study(formats=["E4M3"], storages=["nearest"], seeds=[1, 2])

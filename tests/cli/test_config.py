@@ -7,7 +7,7 @@ import pytest
 
 from altgrad.cli import config
 from altgrad.errors import ConfigError
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 
 ROOT = Path(__file__).parents[2]
 DEMO = [str(ROOT / "config.yaml"), str(ROOT / "workflow" / "studies" / "demo.yaml")]

@@ -27,7 +27,13 @@ def test_the_options_are_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(app, ["--run", "results/runs/a", "--out", "b.parquet"])
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "said\n")
     assert CliRunner().invoke(app, ["--weights", "w", "--plan", "p", "--out", "b"]).exit_code == 0
-    assert calls == [(Path("results/runs/a"), Path("b.parquet")), (Path("w"), Path("p"), Path("b"))]
+    assert CliRunner().invoke(app, ["--run", "runs/a", "--run", "runs/b", "--out", "d"]).exit_code == 0
+    assert calls == [
+        (Path("results/runs/a"), Path("b.parquet")),
+        (Path("w"), Path("p"), Path("b")),
+        (Path("runs/a"), Path("d/a.parquet")),
+        (Path("runs/b"), Path("d/b.parquet")),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from altgrad.cli import main as command
 from altgrad.errors import AltGradError
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["formats", "prepare", "train", "diagnose", "tabulate", "analyse", "plot", "report", "watch"]
+VERBS = ["formats", "prepare", "train", "tune", "sweep", "diagnose", "tabulate", "analyse", "plot", "report", "watch"]
 
 
 def altgrad_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -36,7 +36,9 @@ def test_the_verbs_stand_in_the_order_of_the_graph() -> None:
     assert list(group.commands) == [*VERBS, "config"]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("verb", [*VERBS, *(f"config {verb}" for verb in ("check", "schema", "runs", "run"))])
+@pytest.mark.parametrize(
+    "verb", [*VERBS, *(f"config {verb}" for verb in ("check", "schema", "runs", "run", "arms", "arm"))]
+)
 def test_every_verb_has_help(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, *verb.split(), "--help") == 0
     shown = capsys.readouterr().out

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from altgrad.reporting import failure_modes
-from altgrad.study.config import RunConfig
+from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study
 from tests.reporting.conftest import SourceOf, rows

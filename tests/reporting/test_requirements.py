@@ -15,8 +15,8 @@ from altgrad.reporting.requirements import REQUIREMENTS, traced
 from altgrad.reporting.test_matrix import _ranges
 from altgrad.reporting.text import Grid
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
-from altgrad.study.config import RunConfig
 from altgrad.study.grid import study_runs
+from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import CORPUS_META, Rates, fabricate, make_study, write_run
 from tests.reporting.conftest import SourceOf, rows

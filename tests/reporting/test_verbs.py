@@ -29,7 +29,9 @@ def test_from_run_folders_to_reports(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "study.json").write_text(study.model_dump_json())
     monkeypatch.chdir(tmp_path)
     tables, statistics, figures = (tmp_path / name for name in ("tables", "statistics", "reports/figures"))
-    tabulate(folders, tables, str(tmp_path / "study.json"), tmp_path / "diagnostics", tmp_path / "corpus")
+    tabulate(
+        folders[0].parent, tables, str(tmp_path / "study.json"), None, tmp_path / "diagnostics", tmp_path / "corpus"
+    )
     analyse(tables, statistics)
     plot(tables, statistics, figures, ["lr_sweep"])
     assert sorted(p.name for p in figures.iterdir()) == ["lr_sweep.png", "lr_sweep.svg"]

@@ -9,7 +9,7 @@ import pytest
 from altgrad.errors import ConfigError
 from altgrad.numerics.format import FloatFormat
 from altgrad.study.config import StudyConfig, is_valid_id
-from altgrad.study.grid import canonical_json, config_hash, result_fields, run_id, study_runs
+from altgrad.study.grid import arm_name, canonical_json, config_hash, result_fields, study_arms, study_runs, trial_id
 from altgrad.study.sections import ID_PATTERN
 
 Data = dict[str, Any]
@@ -58,7 +58,7 @@ def test_a_study_without_adamw_is_refused(study_data: Data) -> None:
     [(1e-3, "0.001"), (1e-4, "0.0001"), (1e-5, "1e-05"), (2.0, "2"), (1e6, "1e06"), (123456.0, "123456")],
 )
 def test_run_ids_are_folder_names(lr: float, name: str) -> None:
-    identity = run_id("E4M3", "adamw", "master", "all", lr, 3)
+    identity = f"{arm_name('E4M3', 'adamw', 'master', 'all', lr)}-s3"
     assert identity == f"E4M3-adamw-master-all-lr{name}-s3"
     assert is_valid_id(identity)
 
@@ -117,3 +117,43 @@ def test_a_users_own_format_reaches_its_runs(study_data: Data) -> None:
     run = study_runs(study)[-1]
     assert run.float_format() == FloatFormat(name="Mine", exponent_bits=3, mantissa_bits=2, bias=5)
     assert study_runs(study)[0].float_format().name == "BF16"
+
+
+def tuned_study(data: Data, **tuning: object) -> StudyConfig:
+    grid = {key: value for key, value in data["grids"][0].items() if key != "lrs"}
+    rule = {"lowest_lr": 1e-3, "start": 3, "max_lrs": 8, "seeds": [101], **tuning}
+    return study_of(data, grids=[grid], tuning=rule, baseline={"seeds": [1, 2]})
+
+
+def test_an_arm_without_a_rate_has_runs_once_it_is_tuned(study_data: Data) -> None:
+    study = tuned_study(study_data)
+    arms = study_arms(study)
+    assert [arm.arm for arm in arms[:2]] == ["BF16-adamw-master-all", "E4M3-adamw-master-all"]
+    assert study_runs(study) == []
+    (one, two) = study_runs(study, {"E4M3-adamw-master-all": 2e-3})
+    assert (one.run_id, one.lr, one.seed) == ("E4M3-adamw-master-all-s1", 2e-3, 1) and two.seed == 2
+    assert trial_id(arms[1], 2e-3, 101) == "E4M3-adamw-master-all-lr0.002-s101"
+
+
+def test_an_arm_in_two_grids_has_the_seeds_of_both(study_data: Data) -> None:
+    grid = study_data["grids"][0]
+    both = study_of(study_data, grids=[grid, {**grid, "formats": ["E4M3"], "seeds": [2, 3]}])
+    assert {arm.seeds for arm in study_arms(both) if arm.format == "E4M3"} == {(1, 2, 3)}
+    assert {arm.seeds for arm in study_arms(both) if arm.format == "E5M2"} == {(1, 2)}
+
+
+def test_a_seed_that_tunes_is_not_evaluated(study_data: Data) -> None:
+    with pytest.raises(ValueError, match=r"tuning\.seeds: 2 is evaluated too, and a seed that chose"):
+        tuned_study(study_data, seeds=[101, 2])
+
+
+def test_rates_are_left_out_only_where_tuning_finds_them(study_data: Data) -> None:
+    grid = {key: value for key, value in study_data["grids"][0].items() if key != "lrs"}
+    with pytest.raises(ValueError, match=r"tuning: a grid without lrs needs it"):
+        study_of(study_data, grids=[grid])
+
+
+def test_the_unit_of_a_tuned_rate_changes_no_result(study_data: Data) -> None:
+    scaled = {**study_data["updates"]["adamw"], "lr_scale": 8.0}
+    study = study_of(study_data, updates={**study_data["updates"], "adamw": scaled})
+    assert [config_hash(run) for run in study_runs(study)] == [config_hash(r) for r in study_runs(study_of(study_data))]

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from altgrad.data.prepare import prepare_corpus
-from altgrad.study.config import CorpusConfig, RunConfig, StudyConfig
+from altgrad.study.config import CorpusConfig, StudyConfig
 from altgrad.study.grid import study_runs
+from altgrad.study.runs import RunConfig
 
 TINY: dict[str, Any] = {
     "study": "tiny",

@@ -16,12 +16,13 @@ from altgrad.models.gpt import GPT
 from altgrad.nn import PrecisionPlan, named_quantized_weights, quantize_model
 from altgrad.parquet import read_table
 from altgrad.schema import DIAGNOSTICS
-from altgrad.study.config import RunConfig
 from altgrad.study.grid import config_hash
+from altgrad.study.runs import RunConfig
 from altgrad.telemetry.probes import weight_probes
 from altgrad.training.checkpoint import StateFolder
-from altgrad.training.diagnosis import _stamped_run, diagnose_run, diagnose_weights
+from altgrad.training.diagnosis import diagnose_run, diagnose_weights
 from altgrad.training.process import exclusive
+from altgrad.training.run_weights import stamped_run
 from altgrad.training.setup import build_model
 from altgrad.training.stamp import run_stamp, state_key, write_stamp
 from tests.training.conftest import MakeRun
@@ -292,7 +293,7 @@ def test_a_stamp_has_all_that_a_diagnosis_asks_of_a_run(tmp_path: Path, make_run
     custom = {"formats": {"mine": {"exponent_bits": 3, "mantissa_bits": 2}}}
     for number, run in enumerate((make_run(), make_run(format="mine", layer="mlp", **custom))):
         home, _ = make_state(tmp_path / str(number), run, 0)
-        assert config_hash(_stamped_run(home)) == config_hash(run)
+        assert config_hash(stamped_run(home)) == config_hash(run)
 
 
 def test_an_interrupted_run_is_probed_at_its_newest_state_and_left_as_it_is(tmp_path: Path, make_run: MakeRun) -> None:

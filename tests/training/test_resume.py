@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from altgrad.errors import OptimizerError
-from altgrad.study.config import RunConfig
 from altgrad.study.grid import canonical_json
+from altgrad.study.runs import RunConfig
 from altgrad.telemetry.rank_trend import RankWarning
 from altgrad.telemetry.recorder import Recorder
 from altgrad.training import clipping, probing

@@ -44,25 +44,31 @@ TINY: dict[str, Any] = {
 }
 
 STUB = f"""#!{sys.executable} -ISE
-import os, sys
+import json, os, sys
 from pathlib import Path
 verb, *words = sys.argv[1:]
 option = {{word: words[i + 1] for i, word in enumerate(words[:-1]) if word.startswith("--")}}
 text = sys.stdin.read() if "-" in words else ""
 calls = Path(os.environ["STUB_CALLS"])
 calls.mkdir(exist_ok=True)
-(calls / f"{{verb}}-{{Path(option['--out']).name}}").write_text(repr((words, text)))
+arm = json.loads(text)["arm"] if verb == "sweep" else Path(option["--out"]).name
+(calls / f"{{verb}}-{{arm}}").write_text(repr((words, text)))
 if verb == os.environ.get("STUB_FAILS"):
     print(f"altgrad: error: {{verb}}: it was told to fail. Do not tell it", file=sys.stderr)
     sys.exit(2)
 names = {{
     "prepare": ["train.bin", "val.bin", "meta.json"],
-    "train": ["config.json", "telemetry.parquet", "timing.parquet", "final.safetensors", "summary.json"],
     "tabulate": [f"{{name}}.parquet" for name in {list(ANALYSIS_TABLES)!r}],
     "analyse": [f"{{name}}.parquet" for name in {list(STATISTICS)!r}],
     "plot": [f"{{name}}.{{kind}}" for name in {list(FIGURES)!r} for kind in ("svg", "png")],
 }}
 out = Path(option["--out"])
+if verb == "sweep":
+    files = ["config.json", "telemetry.parquet", "timing.parquet", "summary.json"]
+    names["sweep"] = [f"{{arm}}-s{{seed}}/{{file}}" for seed in json.loads(text)["seeds"] for file in files]
+runs = [Path(words[i + 1]).name for i, word in enumerate(words) if word == "--run"]
+if len(runs) > 1:
+    names["diagnose"] = [f"{{run}}.parquet" for run in runs]
 for path in [out / name for name in names[verb]] if verb in names else [out]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{{verb}} {{os.getppid()}}")

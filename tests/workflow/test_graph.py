@@ -6,15 +6,18 @@ import shlex
 import pytest
 
 from altgrad.study.config import StudyConfig
-from altgrad.study.grid import canonical_json, study_runs
+from altgrad.study.grid import canonical_json, study_arms
 from altgrad.study.loading import load_study
+from altgrad.study.runs import TuneConfig
+from altgrad.study.tuned import tuned_arms
 from tests.workflow.conftest import ROOT, TINY, Project
 
+TRAINED = {"train_baseline": 1, "train": 2, "diagnose_baseline": 1, "diagnose": 2}
 AFTER_RUNS = {"tabulate": 1, "analyse": 1, "plot": 1, "report": 5, "all": 1}
 
 
 def test_the_whole_graph_from_nothing(project: Project) -> None:
-    assert project.planned(project.overlay()) == {"prepare": 1, "baseline": 1, "train": 2, "diagnose": 3, **AFTER_RUNS}
+    assert project.planned(project.overlay()) == {"prepare": 1, **TRAINED, **AFTER_RUNS}
 
 
 def test_a_finished_study_is_left_alone(finished: Project) -> None:
@@ -56,7 +59,7 @@ def test_a_changed_figure_trains_nothing(finished: Project) -> None:
 def test_two_studies_share_no_file(finished: Project) -> None:
     before = {path for path in finished.folder.rglob("*") if {"results", "reports"} & set(path.parts)}
     overlay = finished.overlay(study="other")
-    assert finished.planned(overlay) == {"prepare": 1, "baseline": 1, "train": 2, "diagnose": 3, **AFTER_RUNS}
+    assert finished.planned(overlay) == {"prepare": 1, **TRAINED, **AFTER_RUNS}
     done = finished.snakemake("--configfile", overlay, "--cores", "2")
     assert done.returncode == 0
     after = {path for path in finished.folder.rglob("*") if {"results", "reports"} & set(path.parts)}
@@ -66,17 +69,15 @@ def test_two_studies_share_no_file(finished: Project) -> None:
 
 def test_verbs_get_their_slice_of_the_config_word_for_word(finished: Project) -> None:
     study = load_study([finished.folder / "config.yaml", finished.folder / "tiny.yaml"])
-    for run in study_runs(study):
-        words, text = finished.call(f"train-{run.run_id}")
-        assert text == canonical_json(run) + "\n"
-        assert words == shlex.split(
-            f"--config - --corpus results/tiny/corpus/synthetic --out results/tiny/runs/{run.run_id} --set-aside"
-        )
+    for arm in study_arms(study):
+        words, text = finished.call(f"sweep-{arm.arm}")
+        assert text == canonical_json(arm) + "\n"
+        assert words == shlex.split("--config - --corpus results/tiny/corpus/synthetic --out results/tiny/runs")
     words, text = finished.call("prepare-synthetic")
     assert json.loads(text) == study.corpus.model_dump(mode="json")
     words, text = finished.call("tabulate-tables")
     assert StudyConfig.model_validate_json(text) == study
-    assert words[-3:] == [f"results/tiny/runs/{run.run_id}" for run in study_runs(study)]
+    assert words[words.index("--runs") + 1] == "results/tiny/runs" and "--tuning" not in words
     assert not (finished.folder / "evil").exists()
 
 
@@ -117,7 +118,7 @@ def test_no_path_leads_out_of_the_study(project: Project) -> None:
     overlay = project.overlay()
     for path, message in {
         "results/tiny/runs/../../../evil/summary.json": "No rule to produce",
-        "results/tiny/runs/E4M3-evil/summary.json": "study 'tiny' has no such run. Nearest of its 3: ",
+        "results/tiny/runs/E4M3-evil/summary.json": "No rule to produce",
         "reports/tiny/evil.md": "No rule to produce",
     }.items():
         done = project.snakemake("-n", "--configfile", overlay, "--", path)
@@ -137,8 +138,32 @@ def test_the_demo_profile_runs_the_demo(project: Project) -> None:
     assert done.returncode == 0 and "results/demo/corpus/synthetic/train.bin" in done.stdout
 
 
+def test_cells_are_tuned_before_their_runs_and_a_new_seed_tunes_none(project: Project) -> None:
+    grid = {key: value for key, value in TINY["grids"][0].items() if key != "lrs"}
+    rule = {"lowest_lr": 1e-3, "start": 3, "max_lrs": 8, "seeds": [101]}
+    changes = {"study": "tuned", "grids": [grid], "tuning": rule}
+    overlay = project.overlay(**changes)
+    assert project.planned(overlay) == {"prepare": 1, "tune": 2, **TRAINED, **AFTER_RUNS}
+    done = project.snakemake("--configfile", overlay, "--cores", "2", "--resources", "gpu=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    study = load_study([project.folder / "config.yaml", project.folder / overlay])
+    for arm in tuned_arms(study):
+        words, text = project.call(f"tune-{arm.arm}.json")
+        config = TuneConfig.model_validate_json(text)
+        assert config.tuning == study.tuning and config.arm.model_copy(update={"seeds": arm.seeds}) == arm
+        assert words[words.index("--trials") + 1] == "results/tuned/trials"
+        words, _ = project.call(f"sweep-{arm.arm}")
+        assert words[-2:] == ["--tuning", f"results/tuned/tuning/{arm.arm}.json"]
+    words, _ = project.call("tabulate-tables")
+    assert words[words.index("--tuning") + 1] == "results/tuned/tuning"
+    more = project.overlay(**{**changes, "grids": [{**grid, "seeds": [1, 2]}]})
+    assert project.planned(more) == {"train": 2, "diagnose": 2, **AFTER_RUNS}
+    retuned = project.overlay(**{**changes, "tuning": {**rule, "max_lrs": 9}})
+    assert project.planned(retuned) == {"tune": 2, "train": 2, "diagnose": 2, **AFTER_RUNS}
+
+
 def test_the_longest_command_fits_the_operating_system() -> None:
     """A word of a command line has at most 131,072 bytes in Linux, and a rule's shell command is one word."""
     study = load_study([ROOT / "config.yaml"])
-    folders = sum(len(f" results/runs/{run.run_id}") for run in study_runs(study))
-    assert folders + len(shlex.quote(study.model_dump_json())) < 131_072 - 1000
+    longest = max(len(canonical_json(arm)) for arm in study_arms(study))
+    assert max(longest, len(shlex.quote(study.model_dump_json()))) < 131_072 - 1000

@@ -71,7 +71,7 @@ def test_a_killed_snakemake_takes_its_training_along_and_the_run_ends_with_the_s
     assert command.snakemake("--configfile", overlay, "--unlock").returncode == 0
     done = command.snakemake(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    log = (command.folder / "results/killed/logs/train/BF16-adamw-master-all-lr0.01-s1.log").read_text()
+    log = (command.folder / "results/killed/logs/train/BF16-adamw-master-all-lr0.01.log").read_text()
     assert "going on from step" in log
     other = command.folder / "results/straight/runs" / run.name
     for name in ("final.safetensors", "telemetry.parquet"):
@@ -95,7 +95,7 @@ def trainings_in(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"train\0--config" in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and b"sweep\0--config" in (entry / "cmdline").read_bytes():
                 if Path(os.readlink(entry / "cwd")) == folder:
                     found.append(int(entry.name))
         except OSError:

@@ -1,11 +1,12 @@
 # Analysis: runs to tidy tables, tables to statistics, both to figures.
 #
-# in:  results/runs/<run>/, results/diagnostics/<run>.parquet, the corpus's meta.json
+# in:  results/runs/<run>/, results/diagnostics/<run>.parquet, results/tuning/<arm>.json, the corpus's meta.json
 # out: results/tables/*.parquet -> results/statistics/*.parquet -> reports/figures/*.{svg,png}
 rule tabulate:
     input:
         runs=expand("<results>/runs/{run}/{file}", run=RUNS, file=RUN_FILES),
         diagnostics=expand("<results>/diagnostics/{run}.parquet", run=RUNS),
+        tuning=expand("<results>/tuning/{arm}.json", arm=TUNED),
         corpus="<corpus>/meta.json",
         included=INCLUDED,
     output:
@@ -21,11 +22,12 @@ rule tabulate:
         out=lambda wildcards, output: folder(output),
         diagnostics=lambda wildcards, input: folder(input.diagnostics),
         corpus=lambda wildcards, input: folder([input.corpus]),
-        runs=lambda wildcards, input: folders(input.runs),
+        runs=lambda wildcards, input: above(input.runs),
+        tuning=lambda wildcards, input: f"--tuning {folder(input.tuning)}" if input.tuning else "",
         revision=REVISIONS["tabulate"],
     shell:
         "exec altgrad tabulate --study - --corpus {params.corpus:q} --diagnostics {params.diagnostics:q}"
-        " --out {params.out:q} {params.runs:q} <<< {params.study:q} > {log:q} 2>&1"
+        " --runs {params.runs:q} {params.tuning} --out {params.out:q} <<< {params.study:q} > {log:q} 2>&1"
 
 
 rule analyse:

@@ -1,7 +1,7 @@
 # What the rules share: the study, its folders, its runs, and the revision of every stage.
 #
 # in:  config.yaml, the overlays of --configfile, the values of --config
-# out: STUDY, RUNS, RESULTS, REPORTS, ...; no rules
+# out: STUDY, ARMS, RUNS, RESULTS, REPORTS, ...; no rules
 import re
 import sys
 from pathlib import Path
@@ -10,10 +10,10 @@ from altgrad.errors import AltGradError
 from altgrad.figures.catalog import FIGURES
 from altgrad.reporting.catalog import REPORTS
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
-from altgrad.study.sections import ID_PATTERN
-from altgrad.study.grid import canonical_json, study_runs
+from altgrad.study.grid import canonical_json, study_arms
 from altgrad.study.included import SUMMARY, included_folders
-from altgrad.study.loading import find_run, load_study
+from altgrad.study.loading import load_study
+from altgrad.study.runs import TuneConfig
 
 # Snakemake reruns what changed on disk or in its params; of a change in the code it knows nothing. A stage's number is
 # raised in the commit that changes the stage's results, and everything after it is made anew. Training's own number is
@@ -33,7 +33,6 @@ RUN_FILES = [
     "config.json",
     "telemetry.parquet",
     "timing.parquet",
-    "final.safetensors",
     "summary.json",
 ]
 
@@ -59,9 +58,38 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def run_config(wildcards):
-    """Return one run's slice of the config: when it changes, that run is trained again, and no other."""
-    return canonical_json(RUNS.get(wildcards.run) or find_run(STUDY, wildcards.run))
+def arm_config(wildcards):
+    """Return one arm's slice of the config: when it changes, its job runs again, and trains what has changed."""
+    return canonical_json(ARMS[wildcards.arm])
+
+
+def tune_config(wildcards):
+    """Return what a cell's tuning depends on: the seeds that are evaluated do not."""
+    arm = ARMS[wildcards.arm].model_copy(update={"seeds": STUDY.tuning.seeds})
+    return canonical_json(TuneConfig(arm=arm, tuning=STUDY.tuning))
+
+
+def tuning_of(wildcards):
+    """Return the file with an arm's learning rate, where it is tuned."""
+    return f"{RESULTS}/tuning/{wildcards.arm}.json" if wildcards.arm in TUNED else []
+
+
+def seeds_of(arms):
+    """Return the seeds that some arms share."""
+    return ARMS[arms[0]].seeds
+
+
+def by_seeds(arms):
+    """Return the names of arms in groups that share their role and seeds, under what their rules are called."""
+    groups = {}
+    for arm in arms.values():
+        groups.setdefault((arm.role, arm.seeds), []).append(arm.arm)
+    numbered = {}
+    for (role, _), members in groups.items():
+        name = "_baseline" if role == "baseline" else ""
+        same = sum(key.rstrip("0123456789_") == name for key in numbered)
+        numbered[f"{name}_{same + 1}" if same else name] = members
+    return numbered
 
 
 def folder(files):
@@ -74,6 +102,11 @@ def folders(files):
     return list(dict.fromkeys(str(Path(file).parent) for file in files))
 
 
+def above(files):
+    """Return the folder that the folders of a rule's files lie in."""
+    return str(Path(files[0]).parents[1])
+
+
 def included_summaries():
     """Return the summaries of finished runs from elsewhere that the study takes into its tables."""
     planned = [Path(RESULTS, "runs", run) for run in RUNS]
@@ -84,8 +117,10 @@ def included_summaries():
 
 
 STUDY = read_study()
-RUNS = {run.run_id: run for run in study_runs(STUDY)}
-BASELINE_RUNS = [run.run_id for run in RUNS.values() if run.role == "baseline"]
+ARMS = {arm.arm: arm for arm in study_arms(STUDY)}
+TUNED = [arm.arm for arm in ARMS.values() if arm.lr is None]
+RUNS = [f"{arm.arm}-s{seed}" for arm in ARMS.values() for seed in arm.seeds]
+TRAINING = by_seeds(ARMS)
 RESULTS = str(Path("results", STUDY.folder))
 
 
@@ -97,10 +132,4 @@ pathvars:
     corpus=f"{RESULTS}/corpus/{STUDY.corpus.name}",
 
 
-# Runs of an earlier config may lie among the study's own. Where they are included they are files, which no rule makes.
 INCLUDED = included_summaries()
-NOT_INCLUDED = f"(?!(?:{one_of(Path(summary).parent.name for summary in INCLUDED)})[/.])"
-
-
-wildcard_constraints:
-    run=f"{NOT_INCLUDED}{ID_PATTERN.strip('^$')}",

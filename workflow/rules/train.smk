@@ -1,28 +1,37 @@
-# Training: one job a run of the grid.
+# Training: one job for the runs that differ by their seed alone, one after another in one process.
 #
-# in:  the corpus, and the run's slice of the config
-# out: results/runs/<run>/{config.json, telemetry.parquet, timing.parquet, final.safetensors, summary.json}
+# in:  the corpus, the arm's slice of the config, and what tuning chose where the arm leaves out its learning rate
+# out: results/runs/<arm>-s<seed>/{config.json, telemetry.parquet, timing.parquet, summary.json} for each seed
 #
-# The restart state lies beside these files, undeclared, because Snakemake deletes declared outputs before a rerun.
-# `exec` leaves no shell between Snakemake and altgrad: signals and measurements reach the training itself.
-rule train:
-    input:
-        expand("<corpus>/{file}", file=CORPUS_FILES),
-    output:
-        expand("<results>/runs/{{run}}/{file}", file=RUN_FILES),
-    log:
-        "<logs>/train/{run}.log",
-    benchmark:
-        "<benchmarks>/train/{run}.tsv"
-    conda:
-        "../../envs/altgrad.yaml"
-    threads: STUDY.training.threads
-    resources:
-        gpu=1,
-    params:
-        config=run_config,
-        corpus=lambda wildcards, input: folder(input),
-        out=lambda wildcards, output: folder(output),
-    shell:
-        "exec altgrad train --config - --corpus {params.corpus:q} --out {params.out:q} --set-aside"
-        " <<< {params.config:q} > {log:q} 2>&1"
+# The final weights and the restart state lie beside these files, undeclared, because Snakemake deletes declared outputs
+# before a rerun, and because runs from an archive have no weights. `exec` leaves no shell between Snakemake and altgrad:
+# signals and measurements reach the training itself. Arms with the same seeds share a rule.
+for name, arms in TRAINING.items():
+
+    rule:
+        name:
+            f"train{name}"
+        input:
+            corpus=expand("<corpus>/{file}", file=CORPUS_FILES),
+            tuning=tuning_of,
+        output:
+            expand("<results>/runs/{{arm}}-s{seed}/{file}", seed=seeds_of(arms), file=RUN_FILES),
+        log:
+            "<logs>/train/{arm}.log",
+        benchmark:
+            "<benchmarks>/train/{arm}.tsv"
+        wildcard_constraints:
+            arm=one_of(arms),
+        conda:
+            "../../envs/altgrad.yaml"
+        threads: STUDY.training.threads
+        resources:
+            gpu=1,
+        params:
+            config=arm_config,
+            corpus=lambda wildcards, input: folder(input.corpus),
+            tuning=lambda wildcards, input: f"--tuning {input.tuning}" if input.tuning else "",
+            out=lambda wildcards, output: above(output),
+        shell:
+            "exec altgrad sweep --config - --corpus {params.corpus:q} --out {params.out:q} {params.tuning}"
+            " <<< {params.config:q} > {log:q} 2>&1"

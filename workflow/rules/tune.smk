@@ -1,0 +1,27 @@
+# Tuning: one job a cell, which trains its trials and freezes its learning rate.
+#
+# in:  the corpus, the cell's slice of the config, and the rule that all cells share
+# out: results/tuning/<arm>.json: the choice, and every trial; the trials' folders are results/trials/<trial>/
+rule tune:
+    input:
+        corpus=expand("<corpus>/{file}", file=CORPUS_FILES),
+    output:
+        "<results>/tuning/{arm}.json",
+    log:
+        "<logs>/tune/{arm}.log",
+    benchmark:
+        "<benchmarks>/tune/{arm}.tsv"
+    wildcard_constraints:
+        arm=one_of(TUNED),
+    conda:
+        "../../envs/altgrad.yaml"
+    threads: STUDY.training.threads
+    resources:
+        gpu=1,
+    params:
+        config=tune_config,
+        corpus=lambda wildcards, input: folder(input.corpus),
+        trials=lambda wildcards, output: f"{above(output)}/trials",
+    shell:
+        "exec altgrad tune --config - --corpus {params.corpus:q} --trials {params.trials:q} --out {output:q}"
+        " <<< {params.config:q} > {log:q} 2>&1"
