@@ -184,6 +184,7 @@ TRIALS = (
     Column("score", "float64", "nats", "val_loss, at most ln(vocabulary size), which a diverged run scores."),
     Column("val_loss", "float64", "nats", "Validation loss at the end."),
     Column("diverged", "bool", "", "Whether it diverged."),
+    Column("update_ulps", "float64", "ulps", "Median intended update, meaned over tensors and probes (DIAG-04)."),
     Column("steps", "int64", "steps", "Optimizer steps done."),
     Column("tokens", "int64", "tokens", "Training tokens seen."),
     Column("wall_s", "float64", "s", "Time spent in training steps."),
@@ -297,6 +298,8 @@ CELLS = (
     LOW,
     HIGH,
     Column("diverged", "int64", "runs", "Runs that diverged and scored ln(vocabulary size)."),
+    Column("diverged_low", "float64", "share", "Lower end of the exact binomial interval of the divergence rate."),
+    Column("diverged_high", "float64", "share", "Its upper end."),
     Column("chosen", "bool", "", "Whether it is the cell's: fewest diverged, then lowest mean, on shared seeds."),
     Column("lrs", "int64", "", "How many learning rates were run, in tuning where the cell is tuned."),
     Column("lr_at_edge", "bool", "", "Whether the learning rate is the lowest or highest of those."),
@@ -313,6 +316,8 @@ COMPARISONS = (
     Column("sd", "float64", "nats", "Their standard deviation."),
     LOW,
     HIGH,
+    Column("flip_low", "float64", "nats", "Lower end of the inverted sign-flip interval; -inf for too few seeds."),
+    Column("flip_high", "float64", "nats", "Its upper end; inf for too few seeds."),
     Column("p_t", "float64", "", "Two-sided p-value of the paired t test."),
     Column("p_sign_flip", "float64", "", "Two-sided p-value of the sign-flip test."),
     Column("p_holm", "float64", "", "p_sign_flip after Holm's correction over the formats."),
@@ -325,6 +330,74 @@ DIFFERENCES = (
     *CELL,
     SEED,
     Column("value", "float64", "nats", "The paired difference of one seed."),
+)
+BEST = (
+    Column("estimand", "string", "", "benefit, did, or loss (low is good; over formats at the same update)."),
+    *CELL[1:],
+    FORMAT,
+    N,
+    Column("mean", "float64", "nats", "Mean over the seeds that all formats have."),
+    Column("probability", "float64", "share", "Paired bootstrap samples in which the format is the best of all."),
+)
+RECOVERIES = (
+    *CELL,
+    N,
+    Column("share", "float64", "share", "Benefit / gap of adamw to the baseline, where the gap's interval is above 0."),
+    Column("low", "float64", "share", "Lower end of Fieller's interval."),
+    Column("high", "float64", "share", "Its upper end."),
+)
+PRECISION = (
+    FORMAT,
+    UPDATE,
+    LAYERS,
+    Column("tuning_n", "int64", "seeds", "Tuning seeds that have the difference in differences."),
+    Column("tuning_sd", "float64", "nats", "Its standard deviation over them, at the frozen learning rates."),
+    Column("planned_sd", "float64", "nats", "Root mean square of tuning_sd over the formats: that of the plan."),
+    Column("planned_n", "int64", "seeds", "Seeds that show smallest_effect with the study's power, by planned_sd."),
+    N,
+    Column("sd", "float64", "nats", "Standard deviation over the evaluated seeds."),
+    Column("half_width", "float64", "nats", "Half the width of the interval that was reached."),
+    Column("detectable", "float64", "nats", "The smallest difference that n seeds of this sd show with the power."),
+)
+MECHANISM = (
+    *CELL,
+    LR,
+    N,
+    Column("score", "float64", "nats", "Mean score."),
+    Column("gap", "float64", "nats", "Mean gap to the baseline, paired by seed."),
+    Column("benefit", "float64", "nats", "Mean benefit over adamw in the same cell; NaN for adamw."),
+    Column("edq", "float64", "", "Effective descent quality of the whole run, over all tensors in the format (EDQ)."),
+    _share("stall_ratio", "Stall ratio of the whole run (UPDT-02)."),
+    _share("flip_rate", "Flip rate of the whole run (FLIP-02)."),
+    Column("update_ulps", "float64", "ulps", "Median intended update, meaned over tensors and probes (DIAG-04)."),
+    Column("ulp_spread", "float64", "binades", "log2 of final weights' grid spacing, 90th minus 10th percentile."),
+    _share("sign_kept", "Weights that end with the sign that they began with."),
+    Column("code_entropy_bits", "float64", "bits", "Entropy of the codes in use (DIAG-07)."),
+)
+MECHANISM_TESTS = (
+    Column("test", "string", "", "What is asked."),
+    Column("storage", "string", "", "The storages whose cells take part, or all."),
+    Column("x", "string", "", "A column of the mechanism table."),
+    Column("y", "string", "", "Another."),
+    Column("given", "string", "", "A third, whose ranks are held fixed; empty for none."),
+    Column("n", "int64", "cells", "Cells."),
+    Column("rho", "float64", "", "Spearman's rank correlation, partial where one is held fixed."),
+    Column("p", "float64", "", "Its two-sided permutation p-value."),
+)
+HYPOTHESES = (
+    Column("id", "string", "", "The hypothesis."),
+    Column("claim", "string", "", "What it says."),
+    Column("prediction", "string", "", "What was predicted of which estimate, in words, before the evaluation runs."),
+    Column("result", "string", "", "What was found."),
+    Column("verdict", "string", "", "supported, refuted, undecided, not enough seeds, or not run."),
+    Column("n", "int64", "seeds", "The fewest seeds of an estimate that it rests on."),
+)
+PLAN = (
+    Column("id", "string", "", "The hypothesis."),
+    Column("claim", "string", "", "What it says."),
+    Column("spec", "string", "", "The whole entry as JSON."),
+    Column("file", "string", "", "The file that it stands in."),
+    Column("sha256", "string", "", "That file's hash."),
 )
 BANDS = (
     *CELL,
@@ -408,6 +481,7 @@ ANALYSIS_TABLES: dict[str, tuple[Column, ...]] = {
     "hessian": HESSIAN,
     "formats": FORMATS,
     "updates": UPDATES,
+    "plan": PLAN,
     "timing_summary": TIMING_SUMMARY,
 }
 """What `altgrad tabulate` writes."""
@@ -416,6 +490,12 @@ STATISTICS: dict[str, tuple[Column, ...]] = {
     "cells": CELLS,
     "comparisons": COMPARISONS,
     "differences": DIFFERENCES,
+    "best": BEST,
+    "recoveries": RECOVERIES,
+    "precision": PRECISION,
+    "mechanism": MECHANISM,
+    "mechanism_tests": MECHANISM_TESTS,
+    "hypotheses": HYPOTHESES,
     "bands": BANDS,
     "distribution_bands": DISTRIBUTION_BANDS,
     "hessian_bands": HESSIAN_BANDS,

@@ -7,10 +7,15 @@ from functools import cached_property
 import pandas as pd
 
 from altgrad.analysis.bands import bands_table, layer_rates_table, totals_by_layer
+from altgrad.analysis.best_formats import best_table
 from altgrad.analysis.cells import ChosenCell, Key, cells_table, chosen_cells, chosen_runs, scored_runs
 from altgrad.analysis.comparisons import Comparison, compare, comparisons_table, differences_table
 from altgrad.analysis.failures import failures_table
+from altgrad.analysis.hypotheses import hypotheses_table
+from altgrad.analysis.mechanism import mechanism_table, mechanism_tests_table
+from altgrad.analysis.precision import precision_table
 from altgrad.analysis.probe_bands import distribution_bands_table, hessian_bands_table
+from altgrad.analysis.recoveries import recoveries_table
 from altgrad.analysis.study_info import StudyInfo, from_frame
 from altgrad.analysis.sweet_spots import sweet_spots_table
 from altgrad.analysis.tables import Tables
@@ -64,6 +69,17 @@ class Analysis:
         return totals_by_layer(self.tables["tensors"])
 
     @cached_property
+    def bands(self) -> pd.DataFrame:
+        """The bands table."""
+        curves, counters, probes = (self.tables[name] for name in ("curves", "counters", "probes"))
+        return bands_table(self.chosen_runs, curves, counters, probes)
+
+    @cached_property
+    def mechanism(self) -> pd.DataFrame:
+        """The mechanism table."""
+        return mechanism_table(self.cells, self.compared, self.layer_rates, self.bands, self.info.baseline_format)
+
+    @cached_property
     def layer_rates(self) -> pd.DataFrame:
         """The layer_rates table."""
         tensors, diagnostics = self.tables["tensors"], self.tables["tensor_diagnostics"]
@@ -80,7 +96,13 @@ STATISTIC_MAKERS: dict[str, Callable[[Analysis], pd.DataFrame]] = {
     "cells": lambda a: a.cells,
     "comparisons": lambda a: a.comparisons,
     "differences": lambda a: differences_table(a.compared),
-    "bands": lambda a: bands_table(a.chosen_runs, a.tables["curves"], a.tables["counters"], a.tables["probes"]),
+    "best": lambda a: best_table(a.chosen_cells, a.compared, a.info.baseline_format),
+    "recoveries": lambda a: recoveries_table(a.compared, a.info.confidence),
+    "precision": lambda a: precision_table(a.tables["trials"], a.compared, a.info),
+    "mechanism": lambda a: a.mechanism,
+    "mechanism_tests": lambda a: mechanism_tests_table(a.mechanism),
+    "hypotheses": lambda a: hypotheses_table(a.tables["plan"], a.compared, a.info),
+    "bands": lambda a: a.bands,
     "distribution_bands": lambda a: distribution_bands_table(a.chosen_runs, a.tables["distributions"]),
     "hessian_bands": lambda a: hessian_bands_table(a.chosen_runs, a.tables["hessian"]),
     "layer_rates": lambda a: a.layer_rates,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from altgrad.analysis.binomial import divergence_interval
 from altgrad.analysis.estimates import estimate
 from altgrad.analysis.tables import Row, frame, records
 
@@ -46,9 +47,10 @@ def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
 def cells_table(runs: pd.DataFrame, tuning: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Return every cell at every learning rate, with its mean score and interval.
 
-    A tuned cell has one learning rate, which tuning chose on other seeds. Of others, learning rates are judged on the seeds that all of the cell's have, so that a run more or less at one of them
-    decides nothing; where they share no seed, on their own seeds, among those with the most. The chosen one has the
-    fewest diverged runs there, of equals the lowest mean score, of equals the lowest rate.
+    A tuned cell has one learning rate, which tuning chose on other seeds. Of others, learning rates are judged on the
+    seeds that all of the cell's have, so that a run more or less at one of them decides nothing; where they share no
+    seed, on their own seeds, among those with the most. The chosen one has the fewest diverged runs there, of equals
+    the lowest mean score, of equals the lowest rate.
 
     Args:
         runs: The runs table.
@@ -119,8 +121,12 @@ def _trial(runs: pd.DataFrame, confidence: float) -> Row:
     """Return one learning rate of a cell."""
     result = estimate(runs["score"].to_numpy(float), confidence)
     names = ("n", "mean", "sd", "low", "high")
+    diverged = int(_diverged(runs).sum())
+    low, high = divergence_interval(diverged, len(runs), confidence)
     return {
         "lr": float(runs["lr"].iloc[0]),
         **{name: getattr(result, name) for name in names},
-        "diverged": int(_diverged(runs).sum()),
+        "diverged": diverged,
+        "diverged_low": low,
+        "diverged_high": high,
     }

@@ -160,7 +160,7 @@ def _place(comparison: Comparison) -> Row:
 
 
 def _row(comparison: Comparison, result: Estimate, p_holm: float, info: StudyInfo) -> Row:
-    names = ("n", "mean", "sd", "low", "high", "p_t", "p_sign_flip")
+    names = ("n", "mean", "sd", "low", "high", "flip_low", "flip_high", "p_t", "p_sign_flip")
     words = WORDS[comparison.estimand]
     return {
         **_place(comparison),

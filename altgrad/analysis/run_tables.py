@@ -38,9 +38,7 @@ COPIED = (
 """Columns of the runs table that are fields of a summary as they stand."""
 
 
-def runs_table(
-    arms: Iterable[ArmConfig], lrs: Mapping[str, float], found: Mapping[str, FinishedRun]
-) -> pd.DataFrame:
+def runs_table(arms: Iterable[ArmConfig], lrs: Mapping[str, float], found: Mapping[str, FinishedRun]) -> pd.DataFrame:
     """Return the runs table: every planned run, there or missing, then the included ones.
 
     A planned run that was given only as an included one is missing: the included one has a row of its own. A run whose

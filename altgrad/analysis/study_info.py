@@ -32,6 +32,9 @@ class StudyInfo:
         confidence: Of every interval.
         min_seeds: Fewer paired seeds give no verdict.
         min_steps: Shorter runs are a demonstration.
+        smallest_effect: In nats; what a plan of seeds must show.
+        power: The probability of showing it.
+        tuning: How learning rates are found, in words; empty where none is tuned.
         layer_types: The layer types, `all` left out, in the config's order.
         corpus: The corpus's name.
         corpus_source: synthetic, files or eurlex.
@@ -57,6 +60,9 @@ class StudyInfo:
     confidence: float
     min_seeds: int
     min_steps: int
+    smallest_effect: float
+    power: float
+    tuning: str
     layer_types: tuple[str, ...]
     corpus: str
     corpus_source: str
@@ -104,6 +110,9 @@ def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> Stu
         confidence=study.analysis.confidence,
         min_seeds=study.analysis.min_seeds,
         min_steps=study.analysis.min_steps,
+        smallest_effect=study.analysis.smallest_effect,
+        power=study.analysis.power,
+        tuning=tuning_words(study),
         layer_types=tuple(name for name in study.layer_types if name != "all"),
         corpus=study.corpus.name,
         corpus_source=study.corpus.source,
@@ -115,6 +124,19 @@ def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> Stu
         train_tokens=meta.get("train", {}).get("tokens"),
         val_tokens=meta.get("val", {}).get("tokens"),
         features=features_of(study),
+    )
+
+
+def tuning_words(study: StudyConfig) -> str:
+    """Return how a study finds its learning rates; empty where it lists them all."""
+    rule = study.tuning
+    listed = [study.baseline.lrs, *(grid.lrs for grid in study.grids)]
+    if rule is None or None not in listed:
+        return ""
+    first, last = rule.lr(0), rule.lr(rule.start - 1)
+    return (
+        f"{rule.start} learning rates in half octaves from {first:g} to {last:g}, one more beyond the edge while the"
+        f" best stands there, at most {rule.max_lrs}; {len(rule.seeds)} seeds that are never evaluated"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from altgrad.analysis.hypotheses import plan_table
 from altgrad.analysis.layers import layer_type
 from altgrad.analysis.probe_tables import event_rows
 from altgrad.analysis.run_folders import FinishedRun, collect_runs
@@ -19,6 +20,7 @@ from altgrad.parquet import read_table
 from altgrad.schema import DIAGNOSTICS, PROBE_TIMES, TIMING_SUMMARY
 from altgrad.study.config import StudyConfig
 from altgrad.study.grid import study_arms
+from altgrad.study.hypotheses import read_hypotheses
 from altgrad.study.tuned import learning_rates, read_choices
 
 
@@ -66,8 +68,16 @@ def tabulate_study(
         "tensor_diagnostics": _stack("tensor_diagnostics", (_diagnostics(r, diagnostics) for r in found.values())),
         "formats": formats_table(configs),
         "updates": updates_table(configs),
+        "plan": _plan(study),
         "timing_summary": _stack("timing_summary", (timing_summary(r.timing()) for r in found.values())),
     }
+
+
+def _plan(study: StudyConfig) -> pd.DataFrame:
+    if study.hypotheses is None:
+        return frame("plan", [])
+    hypotheses, sha256 = read_hypotheses(Path(study.hypotheses))
+    return plan_table(hypotheses, study.hypotheses, sha256)
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:

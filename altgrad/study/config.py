@@ -147,6 +147,8 @@ class AnalysisConfig(Closed):
     confidence: Annotated[Float, Field(gt=0.5, lt=1)] = 0.95
     min_seeds: PositiveInt = Field(6, description="fewer paired seeds give no verdict")
     min_steps: PositiveInt = Field(1000, description="shorter runs are called a demonstration")
+    smallest_effect: Annotated[Float, Field(gt=0)] = Field(0.01, description="in nats: what a plan of seeds must show")
+    power: Annotated[Float, Field(gt=0, lt=1)] = Field(0.8, description="the probability of showing it")
 
 
 DEFAULT_LAYERS: dict[str, tuple[str, ...]] = {
@@ -178,6 +180,7 @@ class StudyConfig(Closed):
     include_runs: tuple[str, ...] = Field(
         (), description="folders (globs) of finished runs from elsewhere to take into the tables"
     )
+    hypotheses: str | None = Field(None, description="a YAML file of what is predicted, written before the runs")
     telemetry: TelemetryConfig = TelemetryConfig()
     analysis: AnalysisConfig = AnalysisConfig()
 

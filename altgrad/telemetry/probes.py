@@ -142,6 +142,23 @@ def weight_probes(W: Tensor, fmt: FloatFormat | str, scale: Tensor) -> dict[str,
     }
 
 
+def sign_kept(before: Tensor, after: Tensor) -> float:
+    """Return the share of nonzero weights that have the sign they had before; NaN where none was nonzero.
+
+    A format without a zero, or steps that never cross one, lock the signs of weights.
+
+    Args:
+        before: Weights of any float dtype and shape, for example a run's initial ones.
+        after: The same weights later. One that has become 0 has not kept its sign.
+
+    Example:
+        >>> sign_kept(torch.tensor([1.0, -1.0, 2.0, 0.0]), torch.tensor([0.5, 1.0, 0.0, 3.0]))  # doctest: +ELLIPSIS
+        0.333...
+    """
+    nonzero = before != 0
+    return _share(before[nonzero].sign() == after[nonzero].sign()) if bool(nonzero.any()) else math.nan
+
+
 def _range(W: Tensor) -> dict[str, float]:
     """Return the largest magnitude, and the binades from the smallest nonzero one up to it (STAB-03)."""
     magnitude = W.detach().double().abs()

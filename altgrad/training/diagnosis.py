@@ -18,13 +18,16 @@ from altgrad.numerics.format import FloatFormat
 from altgrad.parquet import arrow_schema, write_table
 from altgrad.schema import DIAGNOSTICS
 from altgrad.study.reading import read_mapping
-from altgrad.telemetry.probes import weight_probes
+from altgrad.telemetry.probes import sign_kept, weight_probes
 from altgrad.training.checkpoint import write_bytes
 from altgrad.training.run_weights import ADVICE, DIAGNOSTICS_FILE, WEIGHTS, RunWeights, read_weights, readable
-from altgrad.training.setup import precision_plan
+from altgrad.training.setup import build_model, precision_plan
 
 PLAN_OPTIONS = ("scaling", "per_row", "power_of_two")
 """The keys of a plan's file that are no patterns."""
+
+VOCABULARY = "wte.weight"
+"""The weight that has a row for each token."""
 
 _SCALE_SUFFIX = "_scaler.scale"
 _TIED = ("wte.weight", "lm_head.weight")
@@ -116,13 +119,17 @@ def _run_rows(weights: RunWeights) -> list[_Row]:
     """Return the rows of every weight that has a scale."""
     where, run, state, _ = weights
     plan, shifted = precision_plan(run), _shifted(weights)
+    beginning = dict(build_model(run, state[VOCABULARY].shape[0]).named_parameters()) if VOCABULARY in state else {}
     rows: list[_Row] = []
     for key in sorted(name for name in state if name.endswith(_SCALE_SUFFIX)):
         name = key.removesuffix(_SCALE_SUFFIX)
         fmt = shifted.get(name) or plan.format_for(name.rpartition(".")[0])
         if fmt is None or name not in state:
             raise MismatchError(str(where), f"it holds a scale for {name}, which the run does not quantize", ADVICE)
-        rows.extend((run.run_id, name, *probe) for probe in weight_probes(state[name], fmt, state[key]).items())
+        probes = weight_probes(state[name], fmt, state[key])
+        if name in beginning:
+            probes["sign_kept"] = sign_kept(beginning[name], state[name])
+        rows.extend((run.run_id, name, *probe) for probe in probes.items())
     if not rows:
         raise MismatchError(str(where), "it holds no quantized weight", ADVICE)
     return rows

@@ -29,7 +29,7 @@ from altgrad.training.progress import Progress
 from altgrad.training.run_weights import DIAGNOSTICS_FILE
 from altgrad.training.setup import build, build_model
 from altgrad.training.stamp import read_stamp, require_same, run_stamp, state_key, write_stamp
-from altgrad.training.summary import summarize
+from altgrad.training.summary import summarize, update_ulps
 
 OUTPUTS = ("config.json", "telemetry.parquet", "timing.parquet", "final.safetensors", "summary.json")
 """The files of a run, in the order in which they are written; the summary lists the others, with their hashes."""
@@ -170,6 +170,7 @@ def _finish(
     write_bytes(finished / "final.safetensors", to_safetensors(model_state))
     write_bytes(finished / "config.json", _json_bytes(trainer.run.model_dump(mode="json")))
     summary = summarize(trainer, corpus, environment)
+    summary["update_ulps"] = update_ulps(finished / "telemetry.parquet")
     summary["files"] = {name: _sha256(finished / name) for name in OUTPUTS[:-1]}
     write_bytes(finished / "summary.json", _json_bytes(summary))
     mirror.summarize(summary)

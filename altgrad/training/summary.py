@@ -1,7 +1,10 @@
 """A run's summary: what it was, how it ended, and on what."""
 
 import math
+from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from altgrad.data.store import Corpus
 from altgrad.study.grid import config_hash
@@ -59,3 +62,17 @@ def summarize(trainer: Trainer, corpus: Corpus, environment: Environment) -> dic
         "shifts": trainer.shifts,
         "clipped": trainer.clipped,
     }
+
+
+def update_ulps(telemetry: Path) -> float | None:
+    """Return the median intended update in ulps, as a mean over tensors and probes (DIAG-04).
+
+    Args:
+        telemetry: A run's telemetry.parquet.
+
+    Returns:
+        The mean; None where the update was not probed.
+    """
+    rows = pq.read_table(telemetry, columns=["value"], filters=[("metric", "==", "ulp_median")]).column("value")
+    finite = [value for value in rows.to_pylist() if math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else None

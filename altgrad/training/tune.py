@@ -54,9 +54,9 @@ def tune_cell(config: TuneConfig, corpus_folder: Path, trials: Path, out: Path, 
 def _record(folder: Path) -> Record:
     """Return what the table of trials says of a finished one."""
     summary = json.loads((folder / OUTPUTS[-1]).read_text())
-    copied = ("run_id", "lr", "seed", "status", "val_loss", "steps", "tokens", "wall_s", "vocab_size", "config_hash")
+    copied = ("run_id", "lr", "seed", "status", "val_loss", "steps", "tokens", "wall_s", "vocab_size", "update_ulps")
     return {
-        **{name: summary[name] for name in (*copied, "corpus_fingerprint")},
+        **{name: summary[name] for name in (*copied, "config_hash", "corpus_fingerprint")},
         "score": score(summary, str(folder)),
         "diverged": has_diverged(summary),
     }

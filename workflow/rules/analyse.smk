@@ -9,6 +9,7 @@ rule tabulate:
         tuning=expand("<results>/tuning/{arm}.json", arm=TUNED),
         corpus="<corpus>/meta.json",
         included=INCLUDED,
+        hypotheses=STUDY.hypotheses or [],
     output:
         expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
     log:
