@@ -18,6 +18,7 @@ from altgrad.numerics.format import FloatFormat
 from altgrad.parquet import arrow_schema, write_table
 from altgrad.schema import DIAGNOSTICS
 from altgrad.study.reading import read_mapping
+from altgrad.study.runs import RunConfig
 from altgrad.telemetry.probes import sign_kept, weight_probes
 from altgrad.training.checkpoint import write_bytes
 from altgrad.training.run_weights import ADVICE, DIAGNOSTICS_FILE, WEIGHTS, RunWeights, read_weights, readable
@@ -119,7 +120,7 @@ def _run_rows(weights: RunWeights) -> list[_Row]:
     """Return the rows of every weight that has a scale."""
     where, run, state, _ = weights
     plan, shifted = precision_plan(run), _shifted(weights)
-    beginning = dict(build_model(run, state[VOCABULARY].shape[0]).named_parameters()) if VOCABULARY in state else {}
+    beginning = _initial_weights(run, state)
     rows: list[_Row] = []
     for key in sorted(name for name in state if name.endswith(_SCALE_SUFFIX)):
         name = key.removesuffix(_SCALE_SUFFIX)
@@ -133,6 +134,13 @@ def _run_rows(weights: RunWeights) -> list[_Row]:
     if not rows:
         raise MismatchError(str(where), "it holds no quantized weight", ADVICE)
     return rows
+
+
+def _initial_weights(run: RunConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that a run began with, by all their names."""
+    if VOCABULARY not in state:
+        return {}
+    return dict(build_model(run, state[VOCABULARY].shape[0]).named_parameters(remove_duplicate=False))
 
 
 def _shifted(weights: RunWeights) -> dict[str, FloatFormat]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load, load_file, save, save_file
 
 from altgrad.errors import CheckpointError, ConfigError, MismatchError, TableError, UnknownFormatError
 from altgrad.models.gpt import GPT
@@ -34,6 +34,23 @@ def silent(message: str) -> None:
     """Say nothing."""
 
 
+def test_kept_signs_are_those_of_the_initial_weights(tmp_path: Path, make_run: MakeRun) -> None:
+    run, name = make_run(layer="mlp"), "blocks.0.mlp.c_fc.weight"
+    make_folder(tmp_path / "run", run, {"blocks.*.mlp.*": "E4M3", "*": "BF16"})
+    state = load((tmp_path / "run" / "final.safetensors").read_bytes())
+    state[name][: len(state[name]) // 4] *= -1
+    state[name][-1] = 0.0
+    data = save(state)
+    (tmp_path / "run" / "final.safetensors").write_bytes(data)
+    files = {"final.safetensors": hashlib.sha256(data).hexdigest()}
+    (tmp_path / "run" / "summary.json").write_text(json.dumps({"run_id": run.run_id, "files": files}))
+    diagnose_run(tmp_path / "run", tmp_path / "out.parquet", silent)
+    rows = rows_of(tmp_path / "out.parquet", ("sign_kept",))
+    rows_kept = len(state[name]) - len(state[name]) // 4 - 1
+    assert rows[(run.run_id, name, "sign_kept")] == rows_kept / len(state[name])
+    assert rows[(run.run_id, "blocks.0.mlp.c_proj.weight", "sign_kept")] == 1.0
+
+
 def make_folder(folder: Path, run: RunConfig, patterns: dict[str, str], **scaling: Any) -> GPT:
     """Write what `altgrad train` leaves of a run, with weights fresh from the initialization, and return its model."""
     model = quantize_model(build_model(run, vocab_size=40), PrecisionPlan(patterns, **scaling))
@@ -46,11 +63,12 @@ def make_folder(folder: Path, run: RunConfig, patterns: dict[str, str], **scalin
     return model
 
 
-def rows_of(path: Path) -> dict[tuple[str, str, str], float]:
+def rows_of(path: Path, of_the_run: tuple[str, ...] = ()) -> dict[tuple[str, str, str], float]:
+    """Return the probes of weights; and the metrics that need the run's beginning, where they are named."""
     table = read_table(path, DIAGNOSTICS).to_pylist()
     rows = {(row["run_id"], row["tensor"], row["metric"]): row["value"] for row in table}
     assert len(rows) == len(table)
-    return rows
+    return {key: value for key, value in rows.items() if key[2] != "sign_kept" or key[2] in of_the_run}
 
 
 @pytest.mark.parametrize("per_row", [False, True])
