@@ -46,9 +46,8 @@ def fabricate_tuning(study: StudyConfig, folder: Path, best: Callable[[ArmConfig
 def _result(study: StudyConfig, arm: ArmConfig, best: int, loss: TrialLoss) -> dict[str, Any]:
     assert study.tuning is not None
     rates = {rung: study.tuning.lr(rung, arm.update_spec.lr_scale) for rung in range(best - 3, best + 4)}
-    trials = [
-        _trial(arm, rung, lr, seed, loss(arm, lr, seed)) for rung, lr in rates.items() for seed in study.tuning.seeds
-    ]
+    pairs = itertools.product(rates.items(), study.tuning.seeds)
+    trials = [_trial(arm, rung, lr, seed, loss(arm, lr, seed)) for (rung, lr), seed in pairs]
     return {
         "arm": arm.arm,
         **{name: getattr(arm, name) for name in ("format", "update", "storage", "layers", "revision")},

@@ -79,17 +79,31 @@ def seeds_of(arms):
     return ARMS[arms[0]].seeds
 
 
-def by_seeds(arms):
-    """Return the names of arms in groups that share their role and seeds, under what their rules are called."""
-    groups = {}
-    for arm in arms.values():
-        groups.setdefault((arm.role, arm.seeds), []).append(arm.arm)
-    numbered = {}
-    for (role, _), members in groups.items():
-        name = "_baseline" if role == "baseline" else ""
-        same = sum(key.rstrip("0123456789_") == name for key in numbered)
-        numbered[f"{name}_{same + 1}" if same else name] = members
+def block_of(study):
+    """Return, for each arm, the place of the first block that names it; the baseline's is 0."""
+    found = {}
+    for place, grid in enumerate(study.grids, 1):
+        for arm in study_arms(study.model_copy(update={"grids": (grid,)})):
+            found.setdefault(arm.arm, 0 if arm.role == "baseline" else place)
+    return found
+
+
+def jobs(study):
+    """Return the names of arms that share a block of the study and their seeds, under what their rules are called."""
+    groups, block = {}, block_of(study)
+    for arm in ARMS.values():
+        groups.setdefault((block[arm.arm], arm.seeds), []).append(arm.arm)
+    numbered, several = {}, len(study.grids) > 1
+    for (place, _), members in groups.items():
+        name = f"_{place}" if several and place else "" if place else "_baseline"
+        more = sum(key == name or key.startswith(f"{name}x") for key in numbered)
+        numbered[f"{name}x{more + 1}" if more else name] = members
     return numbered
+
+
+def priority(name):
+    """Return the priority of an arm's jobs: blocks of the study are worked through in their order."""
+    return len(TRAINING) - list(TRAINING).index(name)
 
 
 def folder(files):
@@ -120,7 +134,7 @@ STUDY = read_study()
 ARMS = {arm.arm: arm for arm in study_arms(STUDY)}
 TUNED = [arm.arm for arm in ARMS.values() if arm.lr is None]
 RUNS = [f"{arm.arm}-s{seed}" for arm in ARMS.values() for seed in arm.seeds]
-TRAINING = by_seeds(ARMS)
+TRAINING = jobs(STUDY)
 RESULTS = str(Path("results", STUDY.folder))
 
 

@@ -5,7 +5,7 @@
 #
 # The final weights and the restart state lie beside these files, undeclared, because Snakemake deletes declared outputs
 # before a rerun, and because runs from an archive have no weights. `exec` leaves no shell between Snakemake and altgrad:
-# signals and measurements reach the training itself. Arms with the same seeds share a rule.
+# signals and measurements reach the training itself. Arms of a block of the study share a rule.
 for name, arms in TRAINING.items():
 
     rule:
@@ -22,6 +22,7 @@ for name, arms in TRAINING.items():
             "<benchmarks>/train/{arm}.tsv"
         wildcard_constraints:
             arm=one_of(arms),
+        priority: priority(name)
         conda:
             "../../envs/altgrad.yaml"
         threads: STUDY.training.threads
