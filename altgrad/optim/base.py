@@ -14,7 +14,7 @@ from altgrad.optim.binding import bind_scalers, resolve_format
 from altgrad.optim.counting import COUNTERS, SUMS
 from altgrad.optim.direction import Direction
 from altgrad.optim.recipe import Recipe
-from altgrad.optim.settings import check_settings
+from altgrad.optim.settings import check_combination, check_settings
 from altgrad.optim.sheet import Sheet, kind_of
 from altgrad.optim.stepping import SheetStep
 from altgrad.optim.storage import MASTER, land
@@ -26,8 +26,8 @@ class GridOptimizer(torch.optim.Optimizer):
     A group's parameters lie side by side in a sheet, and step together. A group with a format (`fmt`, as
     `param_groups` makes them) holds quantized weights, each with its `Scaler`. A step of such a weight makes the
     intended weight u, advances the scale from u's largest magnitude, and stores u: as it is (`master`) or rounded to
-    the grid at the new scale (`nearest`, `stochastic`). Where the storage is on the grid, adding the group lands its
-    weights there. A group without a format is stepped in place.
+    the grid at the new scale (`nearest`; `stochastic`; `eco`, which gives the rounding error to the momentum). Where
+    the storage is on the grid, adding the group lands its weights there. A group without a format is stepped in place.
 
     Nothing in a step waits for the device. A subclass says which directions it offers and gives every setting of
     theirs a default.
@@ -98,27 +98,14 @@ class GridOptimizer(torch.optim.Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         """Refuse what settings cannot be combined."""
-        fmt, storage = group["fmt"], group["storage"]
         if group["direction"] not in self.directions:
             raise OptimizerError(
                 self._name,
                 f"direction={group['direction']!r} is not one of its own",
                 f"Choose from {', '.join(self.directions)}",
             )
-        if fmt is None or storage != "stochastic":
-            return
-        if fmt.is_reference:
-            raise OptimizerError(
-                self._name,
-                f"storage='stochastic' with the reference format {fmt.name}, which torch's cast rounds to nearest",
-                'Set storage="nearest" or "master" for this group',
-            )
-        if self.generator is None:
-            raise OptimizerError(
-                self._name,
-                "storage='stochastic' without a generator",
-                "Pass generator=torch.Generator().manual_seed(seed)",
-            )
+        feedback = self.directions[group["direction"]].feedback
+        check_combination(self._name, group, feedback, self.generator is not None)
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -177,19 +164,23 @@ class GridOptimizer(torch.optim.Optimizer):
         for index, group in enumerate(self.param_groups):
             sheets = self._laid.get(index)
             if sheets is None or not all(sheet.is_in_place() for sheet in sheets):
-                sheets = self._laid[index] = self._lay(group)
+                sheets = self._laid[index] = self._lay(index)
             yield group, sheets
 
-    def _lay(self, group: dict[str, Any]) -> list[Sheet]:
+    def _lay(self, index: int) -> list[Sheet]:
         """Lay a group's parameters into sheets: one for each device, dtype and kind of scale."""
-        kinds: dict[object, tuple[list[Tensor], list[Scaler]]] = {}
-        for p, scaler in zip(group["params"], group["scalers"] or itertools.repeat(None), strict=False):
-            params, scalers = kinds.setdefault(kind_of(p, scaler), ([], []))
-            params.append(p)
+        group = self.param_groups[index]
+        first = sum(len(earlier["params"]) for earlier in self.param_groups[:index])
+        kinds: dict[object, tuple[list[Tensor], list[Scaler], list[int]]] = {}
+        scalers = group["scalers"] or itertools.repeat(None)
+        for place, (p, scaler) in enumerate(zip(group["params"], scalers, strict=False), first):
+            own = kinds.setdefault(kind_of(p, scaler), ([], [], []))
+            own[0].append(p)
             if scaler is not None:
-                scalers.append(scaler)
+                own[1].append(scaler)
+            own[2].append(place)
         names = self.directions[group["direction"]].buffers
-        sheets = [Sheet(params, scalers or None, self.state, names) for params, scalers in kinds.values()]
+        sheets = [Sheet(params, own or None, self.state, names, places) for params, own, places in kinds.values()]
         for sheet in sheets:
             for p, counts, sums in zip(sheet.params, sheet.counts, sheet.sums, strict=True):
                 if p in self._counts:

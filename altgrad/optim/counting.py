@@ -66,10 +66,9 @@ def count_rows(w_old: Tensor, g: Tensor, u: Tensor, w_new: Tensor, grid: Grid, s
     q_old = _on_grid(w_old, grid)
     q_new = w_new if stored_on_grid else _on_grid(u, grid)
     zero = u.new_zeros(())  # a number would be made into a tensor and cast at every use
-    limit = grid.c.highest if grid.unit is None else grid.unit * grid.c.highest
     updated, changed = _indicator(torch.ne, g, zero), _indicator(torch.ne, q_new, q_old)
     same = _indicator(torch.eq, w_new, w_old)
-    overflow = _indicator(torch.gt, u.abs(), limit)
+    overflow = _indicator(torch.gt, u.abs(), grid.limit)
     # A value that rounds to 0 is nonzero no longer.
     underflow = _indicator(torch.ne, u, zero) - _indicator(torch.ne, q_new, zero)
     changed_among_updated = changed * updated

@@ -20,6 +20,21 @@ It updates the buffers in place and writes to neither `w` nor `g`. `metric` is G
 """
 
 
+class Feedback(NamedTuple):
+    """How a direction keeps a rounding error in its momentum, so that later steps make up for it (storage `eco`).
+
+    Attributes:
+        decay: From a group's settings to its momentum's decay rate; 0 where it has none.
+        scalars: From a group's settings and the number of this step to the numbers that `keep` uses.
+        keep: `(error, buffers, metric, scalars)`, after the step's `move`: takes the error (rows, width) into the
+            buffers. `metric` is the step's G, or None for 1.
+    """
+
+    decay: Callable[[Mapping[str, Any]], float]
+    scalars: Callable[[Mapping[str, Any], int], tuple[Scalar, ...]]
+    keep: Callable[[Tensor, Sequence[Tensor], Tensor | None, Scalars], None]
+
+
 class Direction(NamedTuple):
     """A way to make steps.
 
@@ -30,6 +45,7 @@ class Direction(NamedTuple):
             all that changes from step to step, so that a compiled `move` serves every step.
         move: See `Move`.
         positions: Whether `move` asks its grid for positions on the number line.
+        feedback: How it keeps a rounding error; None where it does not.
     """
 
     name: str
@@ -37,6 +53,7 @@ class Direction(NamedTuple):
     scalars: Callable[[Mapping[str, Any], int], tuple[Scalar, ...]]
     move: Move
     positions: bool = False
+    feedback: Feedback | None = None
 
 
 def _adamw_scalars(group: Mapping[str, Any], step: int) -> tuple[Scalar, ...]:
@@ -81,7 +98,31 @@ def _adamw_move(
     return u.addcdiv_(numerator, denominator, value=-step_size)
 
 
-adamw = Direction("adamw", ("exp_avg", "exp_avg_sq"), _adamw_scalars, _adamw_move)
+def _adamw_feedback_scalars(group: Mapping[str, Any], step: int) -> tuple[Scalar, ...]:
+    (beta1, beta2), lr = group["betas"], group["lr"]
+    share = (1 - 1 / beta1) * (1 - beta1**step)
+    if isinstance(lr, Tensor):
+        return (1 - beta2**step) ** 0.5, group["eps"], torch.where(lr == 0, 0.0, share / lr)
+    return (1 - beta2**step) ** 0.5, group["eps"], share / lr if lr else 0.0
+
+
+def _adamw_keep(error: Tensor, buffers: Sequence[Tensor], metric: Tensor | None, scalars: Scalars) -> None:
+    """Add `(1 - 1 / beta1) (1 - beta1^t) (sqrt(v_hat) + eps) / (lr G) e` to the first moment, and nothing if lr is 0.
+
+    Nikdan et al. (arXiv:2601.22101), algorithm 3, with the metric G beside lr. A momentum of c moves the weight by
+    `-lr G c beta1^k / ((1 - beta1^t) (sqrt(v_hat) + eps))` in the k-th step after this one, so that what is added here
+    moves it by `(1 / beta1 - 1) beta1^k e`, and by e in all: exactly so while lr, G, v_hat and the bias correction
+    stay what they are in this step.
+    """
+    exp_avg, exp_avg_sq = buffers
+    correction2, eps, share = scalars
+    kept = error * share * (exp_avg_sq.sqrt() / correction2 + eps)
+    exp_avg.add_(kept if metric is None else kept / metric)
+
+
+_adamw_feedback = Feedback(lambda group: group["betas"][0], _adamw_feedback_scalars, _adamw_keep)
+
+adamw = Direction("adamw", ("exp_avg", "exp_avg_sq"), _adamw_scalars, _adamw_move, feedback=_adamw_feedback)
 """AdamW's normalized momentum, measured by the metric: `u = w - lr wd w - lr G m_hat / (sqrt(v_hat) + eps)`.
 
 Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (arXiv:1711.05101), algorithm 2. Weight decay is not

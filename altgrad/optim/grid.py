@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from altgrad.numerics.format import FloatFormat
-from altgrad.numerics.kernel import Constants, Packed, numbers, round_nearest, round_stochastic, spacing, tensors
+from altgrad.numerics.kernel import (
+    Constants,
+    Number,
+    Packed,
+    numbers,
+    round_nearest,
+    round_stochastic,
+    spacing,
+    tensors,
+)
 from altgrad.numerics.noise import thresholds
 from altgrad.numerics.units import arithmetic_dtype
 
@@ -39,6 +48,11 @@ class Grid(NamedTuple):
         assert self.packed_wide is not None, "asked for with positions=True"
         return _unpacked(self.packed_wide)
 
+    @property
+    def limit(self) -> Number:
+        """The largest magnitude on the grid: a number, or a tensor that broadcasts to the rows."""
+        return self.c.highest if self.unit is None else self.unit * self.c.highest
+
     def to_units(self, x: Tensor) -> Tensor:
         """Return values in units of the format, in the arithmetic's dtype."""
         y = x.to(arithmetic_dtype(x.dtype))
@@ -63,6 +77,10 @@ class Grid(NamedTuple):
     def stochastic(self, y: Tensor, key: Tensor, start: int | Tensor) -> Tensor:
         """Return values in units rounded up or down at random; `start` is the index of the first."""
         return round_stochastic(y, y, thresholds(y.shape, key, y.dtype, start), self.c)
+
+    def held(self, x: Tensor) -> Tensor:
+        """Return real values held to the grid's range."""
+        return x.clamp(max=self.limit).clamp_(min=-self.limit)
 
     def ulp(self, x: Tensor) -> Tensor:
         """Return the real grid spacing at real values, in the arithmetic's dtype."""

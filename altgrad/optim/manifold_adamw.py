@@ -1,4 +1,4 @@
-"""AdamW whose steps are measured by the grid's own spacing."""
+"""AdamW whose steps are measured by the grid's own spacing, or by a control in its place."""
 
 from typing import Any, ClassVar
 
@@ -28,9 +28,14 @@ class ManifoldAdamW(GridOptimizer):
         eps: Added to the denominator, above 0.
         weight_decay: Decoupled weight decay, at least 0.
         metric_power: p, in [-1, 1]. 0 is AdamW.
+        metric: What G is made of: `"ulp"`, S^p as above; `"smooth"`, |w|^p in its place, for p of at least 0;
+            `"permuted"`, the G of `"ulp"`, shuffled within the tensor so that each weight has another one's.
+        permutation_seed: Of the shuffle, at least 0. It and the parameter's index in the optimizer give each parameter
+            one permutation for the whole run: no generator is drawn from, and the state holds no permutation.
         precondition: `"update"` scales the normalized direction with G; `"gradient"` multiplies the gradient with S^p
-            (not normalized) before the moments.
-        storage: `"master"`, `"nearest"` or `"stochastic"`.
+            (not normalized) before the moments; `metric` is then `"ulp"`.
+        storage: `"master"`, `"nearest"`, `"stochastic"` or `"eco"`: as nearest, with the rounding error given to the
+            first moment, which carries it to the next steps (needs betas[0] above 0).
         generator: Draws for stochastic storage, which needs one. Its state is saved and restored with the optimizer.
         count: Whether to count flips, stalls and the like; see `take_counts`.
         compiled: Make steps with kernels of torch.compile; the first step then takes seconds.
@@ -56,6 +61,8 @@ class ManifoldAdamW(GridOptimizer):
         weight_decay: float = 1e-2,
         *,
         metric_power: float = 0.0,
+        metric: str = "ulp",
+        permutation_seed: int = 0,
         precondition: str = "update",
         storage: str = "master",
         generator: torch.Generator | None = None,
@@ -69,6 +76,8 @@ class ManifoldAdamW(GridOptimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "metric_power": metric_power,
+            "metric": metric,
+            "permutation_seed": permutation_seed,
             "precondition": precondition,
             "storage": storage,
             "count": count,

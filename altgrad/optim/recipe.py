@@ -10,7 +10,7 @@ from altgrad.optim.counting import count_rows
 from altgrad.optim.direction import Direction, Scalar, Scalars
 from altgrad.optim.grid import Grid
 from altgrad.optim.metric import normalized, ulp_power
-from altgrad.optim.storage import MASTER
+from altgrad.optim.storage import ECO, MASTER
 
 
 class Recipe(NamedTuple):
@@ -46,6 +46,12 @@ class Rows(NamedTuple):
     metric: Tensor | None = None
     inverse_rms: Tensor | None = None
 
+    def factor(self) -> Tensor | None:
+        """Return G, new memory of `w`'s shape and dtype, or None for 1."""
+        if self.metric is None or self.inverse_rms is None:
+            return None
+        return normalized(self.metric, self.inverse_rms, self.w.dtype)
+
     def part(self, rows: slice) -> "Rows":
         """Return some of the rows."""
         return Rows(
@@ -72,25 +78,31 @@ def move(
     Returns:
         The intended weights, and the largest magnitude in each row of them (None for plain weights).
     """
-    g, metric = rows.g, None
+    g = rows.g
     if recipe.precondition == "gradient":
         assert grid is not None, "only quantized weights have a metric"
         g = g * ulp_power(rows.w, grid, power)
-    elif rows.metric is not None and rows.inverse_rms is not None:
-        metric = normalized(rows.metric, rows.inverse_rms, rows.w.dtype)
-    u = recipe.direction.move(rows.w, g, rows.buffers, metric, scalars, grid)
+    u = recipe.direction.move(rows.w, g, rows.buffers, rows.factor(), scalars, grid)
     return u, None if grid is None else _row_amax(u)
 
 
 def settle(
-    rows: Rows, u: Tensor, grid: Grid | None, key: Tensor | None, start: int | Tensor, *, recipe: Recipe
+    rows: Rows,
+    u: Tensor,
+    grid: Grid | None,
+    feedback: Scalars,
+    key: Tensor | None,
+    start: int | Tensor,
+    *,
+    recipe: Recipe,
 ) -> Tensor | None:
     """Store the intended weights.
 
     Args:
-        rows: The rows; their weights are overwritten.
+        rows: The rows; their weights are overwritten. Storage that feeds back needs their buffers and metric too.
         u: The intended weights.
         grid: The rows' grid of the step; None for plain weights.
+        feedback: The numbers of the direction's feedback; empty where the storage has none.
         key: For stochastic storage.
         start: Index of the first element in the sheet, for the same.
         recipe: What to do.
@@ -103,6 +115,9 @@ def settle(
         y = grid.to_units(u)
         y = grid.nearest(y) if key is None else grid.stochastic(y, key, start)
         landed = grid.from_units(y, u.dtype)
+        if recipe.storage == ECO:
+            assert recipe.direction.feedback is not None, "groups are checked when they are added"
+            recipe.direction.feedback.keep(grid.held(u) - landed, rows.buffers, rows.factor(), feedback)
     counts = None
     if grid is not None and recipe.counts:
         counts = count_rows(rows.w, rows.g, u, landed, grid, stored_on_grid=recipe.storage != MASTER)
@@ -116,6 +131,7 @@ def move_and_settle(
     after: Grid | None,
     scalars: Scalars,
     power: Scalar,
+    feedback: Scalars,
     key: Tensor | None,
     start: int | Tensor,
     *,
@@ -127,7 +143,7 @@ def move_and_settle(
         The rows' largest magnitudes as from `move`, and their counts as from `settle`.
     """
     u, amax = move(rows, before, scalars, power, recipe=recipe)
-    return amax, settle(rows, u, after, key, start, recipe=recipe)
+    return amax, settle(rows, u, after, feedback, key, start, recipe=recipe)
 
 
 def _row_amax(u: Tensor) -> Tensor:

@@ -78,6 +78,8 @@ class RungSGD(GridOptimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "metric_power": 0.0,
+            "metric": "ulp",
+            "permutation_seed": 0,
             "precondition": "update",
             "storage": storage,
             "count": count,

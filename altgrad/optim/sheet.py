@@ -16,6 +16,7 @@ from torch import Tensor
 from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.scaling import Scaler
 from altgrad.optim.counting import COUNTERS, SUMS
+from altgrad.optim.permutation import permutation
 
 WIDTH = 1024
 """Elements of a row, where no scale a row sets the width."""
@@ -47,6 +48,7 @@ class Sheet:
         scalers: Their scales, all with the same settings; None for plain parameters.
         state: The optimizer's state, by parameter. What it holds of `buffers` moves into the sheet.
         buffers: Names of the tensors that the group's direction remembers.
+        indices: Each parameter's index in the optimizer.
 
     Attributes:
         params: As given.
@@ -68,6 +70,7 @@ class Sheet:
         scalers: Sequence[Scaler] | None,
         state: Mapping[Tensor, Mapping[str, Any]],
         buffers: Sequence[str],
+        indices: Sequence[int],
     ) -> None:
         self.params = list(params)
         self.scalers = None if scalers is None else list(scalers)
@@ -92,6 +95,7 @@ class Sheet:
         self.scales_known_ahead = False
         self._sizes = torch.tensor(sizes).to(device)
         self._scratch: Tensor | None = None
+        self._indices, self._order, self._order_seed = indices, torch.empty(0), -1
         self._places = self._addresses()
         rows = self.gradients.stride(0) * self.gradients.element_size()
         self._gradient_places = [self.gradients.data_ptr() + start * rows for start in self.starts[:-1]]
@@ -218,6 +222,28 @@ class Sheet:
         if self._scratch is None or self._scratch.shape[0] < rows or self._scratch.dtype != dtype:
             self._scratch = torch.empty((rows, self.width), dtype=dtype, device=self.weights.device)
         return self._scratch[:rows]
+
+    def permute(self, block: Block, values: Tensor, seed: int) -> None:
+        """Shuffle a block's values in place, each parameter's among themselves; padding keeps its places.
+
+        Args:
+            block: The block.
+            values: Of its shape.
+            seed: With each parameter's index, it decides the permutations; see `permutation`.
+        """
+        if seed != self._order_seed:
+            self._order, self._order_seed = self._permutations(seed), seed
+        sources = self._order[block.rows].view(-1) - block.rows.start * self.width
+        values.copy_(values.view(-1).index_select(0, sources).view_as(values))
+
+    def _permutations(self, seed: int) -> Tensor:
+        """Return int32 (rows, width): for each place of the sheet the one whose value it gets."""
+        places, device = self.weights.numel(), self.weights.device
+        order = torch.arange(places, dtype=torch.int32, device=device).view_as(self.weights)
+        for i, (p, index) in enumerate(zip(self.params, self._indices, strict=True)):
+            own = permutation(p.numel(), seed, index, device)
+            self.view(order, i).copy_((own + self.starts[i] * self.width).view(p.shape))
+        return order
 
     def held_scales(self, steps: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Return the buffers, with copies, of scales that do not move in this step: in eval mode, or without a step."""

@@ -14,9 +14,10 @@ from altgrad.numerics.units import arithmetic_dtype
 from altgrad.optim.counting import ZERO_UPDATE, unpack
 from altgrad.optim.direction import Scalar, Scalars
 from altgrad.optim.grid import Grid, make_grid
-from altgrad.optim.metric import needs_wide_sums, relative_ulp_power
+from altgrad.optim.metric import METRICS, measure
 from altgrad.optim.recipe import Recipe, Rows, move, move_and_settle, settle
 from altgrad.optim.sheet import Block, Sheet
+from altgrad.optim.storage import ECO
 
 
 class SheetStep:
@@ -41,6 +42,8 @@ class SheetStep:
         compiled: bool,
     ) -> None:
         self._sheet, self._recipe, self._fmt, self._group = sheet, recipe, fmt, group
+        self._power: float = group.get("metric_power", 0.0)
+        self._metric = METRICS[group.get("metric", "ulp")]
         self._compiled = compiled
         device = sheet.weights.device
         stochastic = fmt is not None and recipe.storage == "stochastic"
@@ -69,18 +72,21 @@ class SheetStep:
             sheet.restore(held)
             new = sheet.unit_rows()
             for block, u in zip(blocks, intended, strict=True):
-                self._settle(block, u, new)
+                self._settle(block, u, old, new)
             sheet.scales_known_ahead = bank.mode == "delayed"
         sheet.restore(held)
 
     def _step(self, block: Block, old: Tensor | None, new: Tensor | None) -> None:
         """Step a block at scales that are known."""
         rows, before, after = self._rows(block, old), self._grid(block, old), self._grid(block, new)
-        scalars, power, counted = self._scalars(block), self._number(block, self._power), []
+        scalars, power = self._scalars(block), self._number(block, self._power)
+        feedback, counted = self._feedback(block), []
         for part in self._parts(block):
             grids = (before and before.rows(part), after and after.rows(part))
             start = self._start(block, part)
-            amax, counts = self._call(block, move_and_settle, rows.part(part), *grids, scalars, power, self._key, start)
+            amax, counts = self._call_recipe(
+                block, move_and_settle, rows.part(part), *grids, scalars, power, feedback, self._key, start
+            )
             self._keep(block, part, amax)
             counted.append(counts)
         self._add(block, counted)
@@ -94,7 +100,7 @@ class SheetStep:
             scalars, power = self._scalars(block), self._number(block, self._power)
             for part in self._parts(block):
                 place = updates[block.rows][part]
-                u, _ = self._call(block, move, rows.part(part), before and before.rows(part), scalars, power)
+                u, _ = self._call_recipe(block, move, rows.part(part), before and before.rows(part), scalars, power)
                 torch.sub(u, rows.w[part], out=place)
         return updates
 
@@ -103,22 +109,23 @@ class SheetStep:
         rows, before = self._rows(block, old), self._grid(block, old)
         scalars, power, intended = self._scalars(block), self._number(block, self._power), torch.empty_like(rows.w)
         for part in self._parts(block):
-            intended[part], amax = self._call(
+            intended[part], amax = self._call_recipe(
                 block, move, rows.part(part), before and before.rows(part), scalars, power
             )
             self._keep(block, part, amax)
         return intended
 
-    def _settle(self, block: Block, intended: Tensor, new: Tensor | None) -> None:
+    def _settle(self, block: Block, intended: Tensor, old: Tensor | None, new: Tensor | None) -> None:
         """Store a block's intended weights."""
-        rows, after = (
-            Rows(self._sheet.weights[block.rows], self._sheet.gradients[block.rows], ()),
-            self._grid(block, new),
-        )
-        counted = []
+        if self._recipe.storage == ECO:  # the metric's memory has served other blocks since
+            rows = self._rows(block, old)
+        else:
+            rows = Rows(self._sheet.weights[block.rows], self._sheet.gradients[block.rows], ())
+        after, feedback, counted = self._grid(block, new), self._feedback(block), []
         for part in self._parts(block):
-            grid, start = after and after.rows(part), self._start(block, part)
-            counted.append(self._call(block, settle, rows.part(part), intended[part], grid, self._key, start))
+            given = (rows.part(part), intended[part], after and after.rows(part))
+            start = self._start(block, part)
+            counted.append(self._call_recipe(block, settle, *given, feedback, self._key, start))
         self._add(block, counted)
 
     def _rows(self, block: Block, old: Tensor | None) -> Rows:
@@ -128,7 +135,7 @@ class SheetStep:
         rows = Rows(sheet.weights[take], sheet.gradients[take], buffers)
         if self._recipe.precondition != "update" or self._fmt is None:
             return rows
-        wide = needs_wide_sums(self._fmt, self._power)
+        kind = {"values": self._metric.values, "wide": self._metric.wide(self._fmt, self._power)}
         dtype = torch.float64 if self._fmt.is_reference else arithmetic_dtype(rows.w.dtype)
         metric, grid, power = sheet.scratch(block, dtype), self._grid(block, old), self._number(block, self._power)
         share = sheet.scale_shares(old, self._power)
@@ -137,13 +144,10 @@ class SheetStep:
         for part in self._parts(block):
             given = (metric[part], rows.w[part], grid and grid.rows(part))
             extras = [None if x is None else x[part] for x in (None if share is None else share[take], columns)]
-            sums.append(self._call(block, relative_ulp_power, *given, *extras, power, wide=wide))
+            sums.append(self._call(block, measure, *given, *extras, power, **kind))
+        if self._metric.permuted:
+            sheet.permute(block, metric, self._group["permutation_seed"])
         return rows._replace(metric=metric, inverse_rms=sheet.inverse_rms(block, torch.cat(sums)).to(dtype))
-
-    @property
-    def _power(self) -> float:
-        power: float = self._group.get("metric_power", 0.0)
-        return power
 
     def _uses_kernels(self, block: Block) -> bool:
         return self._compiled and min(block.rows.stop - block.rows.start, self._sheet.width) >= SMALLEST
@@ -160,14 +164,15 @@ class SheetStep:
 
     def _call(self, block: Block, function: Callable[..., Any], *arguments: Any, **fixed: Any) -> Any:
         """Call a function of rows, as it is or as a kernel."""
-        if function is not relative_ulp_power:
-            fixed["recipe"] = self._recipe
         if not self._uses_kernels(block):
             return function(*arguments, **fixed)
         # What is None, and the dtypes, make kernels of their own; numbers, sizes and formats do not.
         shape = tuple(_shape_of(argument) for argument in arguments)
         kernel = _kernel(function, tuple(sorted(fixed.items())), (self._sheet.weights.device.type, shape))
         return kernel.compiled(*arguments)
+
+    def _call_recipe(self, block: Block, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self._call(block, function, *arguments, recipe=self._recipe)
 
     def _number(self, block: Block, value: float) -> Scalar:
         if not self._uses_kernels(block):
@@ -176,10 +181,20 @@ class SheetStep:
         return torch.tensor(value, dtype=arithmetic_dtype(w.dtype), device=w.device)
 
     def _scalars(self, block: Block) -> Scalars:
-        """Return the direction's numbers: as they are, or for a kernel as one tensor."""
-        scalars, w = self._recipe.direction.scalars(self._group, block.step), self._sheet.weights
+        return self._packed(block, self._recipe.direction.scalars(self._group, block.step))
+
+    def _feedback(self, block: Block) -> Scalars:
+        """Return the numbers of the direction's feedback; none where the storage has none."""
+        feedback = self._recipe.direction.feedback
+        if self._recipe.storage != ECO or feedback is None:
+            return ()
+        return self._packed(block, feedback.scalars(self._group, block.step))
+
+    def _packed(self, block: Block, scalars: Sequence[Scalar]) -> Scalars:
+        """Return numbers as they are, or for a kernel as one tensor."""
         if not self._uses_kernels(block):
             return scalars
+        w = self._sheet.weights
         dtype = arithmetic_dtype(w.dtype)
         if any(isinstance(scalar, Tensor) for scalar in scalars):
             return torch.stack([torch.as_tensor(scalar, dtype=dtype, device=w.device) for scalar in scalars])
@@ -236,7 +251,7 @@ def _shape_of(argument: Any) -> Any:
 def _kernel(function: Callable[..., Any], fixed: tuple[tuple[str, Any], ...], kind: object) -> Kernel:
     settings = dict(fixed)
     recipe: Recipe | None = settings.get("recipe")
-    words = [function.__name__]
+    words = [function.__name__, settings["values"].__name__ if recipe is None else ""]
     if recipe is not None:
         words += [recipe.direction.name, recipe.precondition or "", recipe.storage, "counted" if recipe.counts else ""]
     return Kernel(function, "_".join(word for word in words if word), **settings)

@@ -1,7 +1,5 @@
 """How a step is landed: kept in full precision, or rounded to the grid that the weight is stored on."""
 
-from typing import cast
-
 import torch
 from torch import Tensor
 
@@ -11,8 +9,22 @@ from altgrad.numerics.rounding import Rounding, quantize
 MASTER = "master"
 """Storage that keeps the intended weight; only the forward pass sees the grid."""
 
-STORAGES = (MASTER, "nearest", "stochastic")
-"""Every storage. All but `master` round to the grid, and are named after the rounding."""
+ECO = "eco"
+"""Storage that rounds to nearest and gives the rounding error to the momentum, which carries it to later steps.
+
+Nikdan et al., "ECO: Quantized Training without Full-Precision Master Weights" (arXiv:2601.22101), algorithm 3 (Adam),
+with rounding to nearest. See `altgrad.optim.direction.Feedback` for the arithmetic.
+
+The error is u - w_new, of u as far as the grid reaches: what lies beyond the format's max cannot be stored by any later
+step either, and would add to the momentum without end. The landing when a group is added happens before there is a
+momentum, and feeds back nothing.
+"""
+
+ROUNDINGS: dict[str, Rounding | None] = {MASTER: None, "nearest": "nearest", "stochastic": "stochastic", ECO: "nearest"}
+"""How each storage rounds to the grid; None for not at all."""
+
+STORAGES = tuple(ROUNDINGS)
+"""Every storage."""
 
 
 def land(u: Tensor, fmt: FloatFormat, scale: Tensor, storage: str, generator: torch.Generator | None) -> Tensor:
@@ -28,6 +40,5 @@ def land(u: Tensor, fmt: FloatFormat, scale: Tensor, storage: str, generator: to
     Returns:
         `u` itself for `master`, else a new tensor of values on the grid.
     """
-    if storage == MASTER:
-        return u
-    return quantize(u, fmt, scale, rounding=cast(Rounding, storage), generator=generator)
+    rounding = ROUNDINGS[storage]
+    return u if rounding is None else quantize(u, fmt, scale, rounding=rounding, generator=generator)

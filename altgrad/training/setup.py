@@ -165,6 +165,8 @@ def _optimizer(run: RunConfig, model: GPT, compiled: bool, generator: torch.Gene
         eps=training.eps,
         weight_decay=training.weight_decay,
         metric_power=spec.metric_power,
+        metric=spec.metric,
+        permutation_seed=derive_seed(run.seed, "permutation"),
         precondition=spec.precondition,
         storage=run.storage,
         generator=generator,

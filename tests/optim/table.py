@@ -96,6 +96,16 @@ OPTIMIZERS = (
         lambda g, r: ManifoldAdamW(g, lr=0.1, weight_decay=0.0, metric_power=0.5, storage="stochastic", generator=r),
         remaining=0.02,
     ),
+    Row(
+        "manifold eco",
+        lambda g, r: ManifoldAdamW(g, lr=0.1, weight_decay=0.0, metric_power=0.5, storage="eco"),
+        remaining=0.02,
+    ),
+    Row("smooth", lambda g, r: ManifoldAdamW(g, lr=0.1, weight_decay=0.0, metric_power=0.5, metric="smooth")),
+    Row(
+        "permuted",
+        lambda g, r: ManifoldAdamW(g, lr=0.1, weight_decay=0.0, metric_power=0.5, metric="permuted"),
+    ),
     # In rungs the way is long: E4M3 has over a hundred of them between a small weight and one of the other sign.
     Row(
         "rung master",

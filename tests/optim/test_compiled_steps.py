@@ -46,6 +46,11 @@ CASES = [
     ("E5M2", "master", {}, {"lr": 0.02, "metric_power": 1.0, "precondition": "gradient"}),
     ("E3M4", "nearest", {"mode": "none"}, {"lr": 0.02}),
     ("BF16", "nearest", {}, ADAMW),
+    ("E5M2", "eco", {"mode": "current"}, ADAMW),
+    ("E0M7", "eco", {"per_row": True}, {"lr": 0.02}),
+    ("BF16", "eco", {}, ADAMW),
+    ("E4M3", "nearest", {}, {**ADAMW, "metric": "smooth"}),
+    ("E4M3", "eco", {"mode": "current"}, {"lr": 0.02, "metric": "permuted", "metric_power": 1.0}),
     ("E2M5", "stochastic", {}, {"lr": 3.0, "momentum": 0.8, "max_rungs": 2.0}),
 ]
 

@@ -8,7 +8,7 @@ from altgrad.numerics.geometry import ulp
 from altgrad.numerics.scaling import Scaler
 from altgrad.optim.grid import make_grid
 from altgrad.optim.manifold_adamw import ManifoldAdamW
-from altgrad.optim.metric import FLOOR, needs_wide_sums, normalized, relative_ulp_power
+from altgrad.optim.metric import FLOOR, METRICS, measure, normalized
 from altgrad.optim.storage import STORAGES
 
 
@@ -63,14 +63,16 @@ def test_a_tensor_learning_rate_gives_the_same_steps():
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("metric", ["ulp", "permuted"])
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("fmt", ["E0M7", "E1M6"])
-def test_on_uniform_grids_every_power_gives_the_same_run(fmt, storage):
+def test_on_uniform_grids_every_power_gives_the_same_run(fmt, storage, metric):
     ends = []
     for power in (0.0, -1.0, -0.5, 0.25, 0.5, 0.7, 1.0):
         weight, _, groups = quantized(fmt, randn(37, 53))
         generator = torch.Generator().manual_seed(0)
-        optimizer = ManifoldAdamW(groups, lr=3e-2, metric_power=power, storage=storage, generator=generator)
+        settings = {"lr": 3e-2, "metric_power": power, "metric": metric, "storage": storage}
+        optimizer = ManifoldAdamW(groups, **settings, generator=generator)
         run(optimizer, [weight], 10)
         ends.append(weight.detach().clone())
     assert all(torch.equal(end, ends[0]) for end in ends[1:])
@@ -89,8 +91,8 @@ def metric_of(w: torch.Tensor, fmt: str, scale: float, power: float) -> torch.Te
     """Return G of one tensor, as a step makes it from one row."""
     row = w.reshape(1, -1)
     grid = make_grid(formats[fmt], torch.full((1, 1), scale), True, w, kernel=False)
-    out, wide = torch.empty_like(row), needs_wide_sums(formats[fmt], power)
-    total = relative_ulp_power(out, row, grid, None, None, power, wide=wide)
+    out, metric = torch.empty_like(row), METRICS["ulp"]
+    total = measure(out, row, grid, None, None, power, values=metric.values, wide=metric.wide(formats[fmt], power))
     inverse_rms = (w.numel() / total.double()).sqrt().to(w.dtype)
     return normalized(out, inverse_rms.unsqueeze(1), w.dtype).view(w.shape)
 

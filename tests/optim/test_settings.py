@@ -32,7 +32,13 @@ def group(fmt="E4M3", **settings) -> list[dict]:
         ({"weight_decay": -1}, "weight_decay=-1 is not allowed"),
         ({"metric_power": 1.5}, "metric_power=1.5 is not allowed. metric_power is a finite number in [-1, 1]"),
         ({"precondition": "both"}, "precondition='both' is not allowed. precondition is one of update, gradient"),
-        ({"storage": "eco"}, "storage='eco' is not allowed. storage is one of master, nearest, stochastic"),
+        ({"storage": "disk"}, "storage='disk' is not allowed. storage is one of master, nearest, stochastic, eco"),
+        ({"metric": "flat"}, "metric='flat' is not allowed. metric is one of ulp, smooth, permuted"),
+        (
+            {"permutation_seed": -1},
+            "permutation_seed=-1 is not allowed. permutation_seed is an integer of at least 0",
+        ),
+        ({"permutation_seed": True}, "permutation_seed=True is not allowed"),
         ({"count": 1}, "count=1 is not allowed. count is True or False"),
     ],
 )
@@ -51,6 +57,11 @@ def test_manifold_adamw_refuses(settings, message):
         ({"momentum": 1.0}, "momentum=1.0 is not allowed. momentum is a finite number in [0, 1)"),
         ({"max_rungs": 0.0}, "max_rungs=0.0 is not allowed. max_rungs is a finite number in (0, inf)"),
         ({"storage": "nearest"}, "storage='nearest' would lose moves of under half a rung. Use stochastic or master"),
+        (
+            {"storage": "eco"},
+            "storage='eco' with direction='rung', which takes back no rounding error. "
+            "Set another storage for this group",
+        ),
     ],
 )
 def test_rung_sgd_refuses(settings, message):
@@ -66,6 +77,22 @@ def test_rung_sgd_refuses(settings, message):
         (
             group("BF16", storage="stochastic"),
             "storage='stochastic' with the reference format BF16, which torch's cast rounds to nearest",
+        ),
+        (
+            group(storage="eco", betas=(0.0, 0.999)),
+            "storage='eco' without a momentum to keep the rounding error in. Set betas with beta1 above 0",
+        ),
+        (
+            group(metric="smooth", metric_power=-0.5),
+            "metric='smooth' with metric_power=-0.5, which is infinite at a weight of 0. Set metric_power above 0",
+        ),
+        *(
+            (
+                group(metric=metric, metric_power=0.5, precondition="gradient"),
+                f"metric='{metric}' with precondition='gradient', which multiplies the gradient with S^p itself. "
+                'Set precondition="update"',
+            )
+            for metric in ("smooth", "permuted")
         ),
         (group(direction="rung"), "direction='rung' is not one of its own. Choose from adamw"),
         (group(scalers=[Scaler("E5M2")]), "one group has the formats E4M3, E5M2. Make one group for each format"),
@@ -105,6 +132,16 @@ def test_sparse_gradients_are_refused():
     assert str(error.value) == "ManifoldAdamW: a gradient is sparse. Set sparse=False in the embedding."
 
 
+def test_plain_groups_take_settings_that_only_quantized_ones_cannot_combine():
+    settings = {"storage": "eco", "betas": (0.0, 0.999), "metric": "smooth", "metric_power": -0.5}
+    assert ManifoldAdamW([weight()], **settings).param_groups[0]["storage"] == "eco"
+
+
+def test_a_rung_optimizers_own_adamw_groups_may_store_with_feedback():
+    optimizer = RungSGD(group(direction="adamw", storage="eco"), lr=1.0, storage="master")
+    assert optimizer.param_groups[0]["storage"] == "eco"
+
+
 def test_a_refused_group_leaves_the_optimizer_as_it_was():
     optimizer = ManifoldAdamW([weight()])
     for bad in (group(lr=-1.0)[0], group(scalers=[])[0]):
@@ -120,8 +157,10 @@ def test_every_setting_can_be_given_by_a_group():
         "eps": 1e-3,
         "weight_decay": 0.25,
         "metric_power": -0.5,
-        "precondition": "gradient",
-        "storage": "nearest",
+        "metric": "permuted",
+        "permutation_seed": 7,
+        "precondition": "update",
+        "storage": "eco",
         "count": True,
     }
     given = group(**own)

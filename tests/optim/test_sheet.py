@@ -43,7 +43,7 @@ def same(a, b) -> bool:
 def test_the_layout_by_hand():
     params = weights()
     values = [p.detach().clone() for p in params]
-    sheet = Sheet(params, None, {}, ("m",))
+    sheet = Sheet(params, None, {}, ("m",), (0, 1, 2))
     assert sheet.starts == [0, 1, 4, 5] and sheet.weights.shape == (5, WIDTH)
     assert sheet.entry_of_row.tolist() == [0, 1, 1, 1, 2]
     assert sheet.columns.flatten().tolist() == [30, 1024, 1024, 52, 4]
@@ -58,7 +58,7 @@ def test_the_layout_by_hand():
 
 
 def test_blocks_are_runs_of_parameters_with_one_step():
-    sheet = Sheet(weights(), None, {}, ())
+    sheet = Sheet(weights(), None, {}, (), (0, 1, 2))
     assert [(b.rows, b.entries, b.step) for b in sheet.blocks([2, 2, 2], False)] == [(slice(0, 5), slice(0, 3), 2)]
     assert [(b.rows, b.entries, b.step) for b in sheet.blocks([2, 0, 1], True)] == [
         (slice(0, 1), slice(0, 1), 2),
@@ -182,8 +182,9 @@ def test_a_backward_pass_through_weights_that_a_step_changed_is_refused():
         loss.backward()
 
 
+@pytest.mark.parametrize("storage", ["nearest", "eco"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dtypes_and_row_scales_lie_in_sheets_of_their_own(dtype):
+def test_dtypes_and_row_scales_lie_in_sheets_of_their_own(dtype, storage):
     a, b, c = (
         torch.nn.Parameter(torch.randn(s, generator=torch.Generator().manual_seed(3))) for s in [(3, 8), (5, 8), (4, 6)]
     )
@@ -192,7 +193,7 @@ def test_dtypes_and_row_scales_lie_in_sheets_of_their_own(dtype):
     for scaler, p in zip(scalers, (a, b, c), strict=True):
         scaler.initialize(p)
     group = {"params": [a, b, c], "fmt": "E4M3", "scalers": scalers}
-    optimizer = ManifoldAdamW([group], lr=0.05, metric_power=0.5, storage="nearest", count=True)
+    optimizer = ManifoldAdamW([group], lr=0.05, metric_power=0.5, storage=storage, count=True)
     train([a, b], optimizer, 0, 2)
     c.grad = torch.ones_like(c)
     optimizer.step()

@@ -18,6 +18,15 @@ def adamw(groups, generator):
     return ManifoldAdamW(groups, lr=0.05, metric_power=0.5, storage="stochastic", generator=generator, count=True)
 
 
+def eco(groups, generator):
+    return ManifoldAdamW(groups, lr=0.05, metric_power=0.5, storage="eco", generator=generator, count=True)
+
+
+def permuted(groups, generator):
+    control = {"metric": "permuted", "permutation_seed": 5, "metric_power": 0.5}
+    return ManifoldAdamW(groups, lr=0.05, **control, storage="eco", generator=generator, count=True)
+
+
 def rung(groups, generator):
     return RungSGD(groups, lr=20.0, plain_lr=0.05, generator=generator, count=True)
 
@@ -81,7 +90,7 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("make", [adamw, rung])
+@pytest.mark.parametrize("make", [adamw, eco, permuted, rung])
 def test_a_resumed_run_ends_with_the_same_bits(make):
     assert same(*resumed(make))
 
@@ -117,6 +126,8 @@ def _first_step(saved: dict) -> None:
         (adamw, _drop("opt", "counts", 0)),
         (adamw, _drop("w", 0)),
         (adamw, _drop("scaler", "amax_history")),
+        (eco, _drop("opt", "state", 0, "exp_avg")),
+        (permuted, lambda saved: saved["opt"]["param_groups"][0].update(permutation_seed=6)),
         (rung, _drop("opt", "state", 0, "momentum_buffer")),
         (rung, lambda saved: saved["opt"].pop("generator")),
     ],
@@ -132,6 +143,15 @@ def test_the_state_holds_no_scaler_and_loading_keeps_the_optimizers_own():
     run.load(run.save())
     assert run.optimizer.param_groups[0]["scalers"] == [run.scaler]
     assert run.optimizer.param_groups[1]["scalers"] is None
+
+
+def test_the_state_holds_no_permutation():
+    run = Run(permuted)
+    run.train(0, 2)
+    state = run.optimizer.state_dict()
+    assert set(state) == {"state", "param_groups", "counts", "sums", "generator"}
+    assert all(set(own) == {"step", "exp_avg", "exp_avg_sq"} for own in state["state"].values())
+    assert not any(isinstance(value, torch.Tensor) for group in state["param_groups"] for value in group.values())
 
 
 def test_the_state_does_not_change_with_later_steps():

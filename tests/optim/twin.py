@@ -4,15 +4,41 @@ import bisect
 import math
 from fractions import Fraction
 
+import numpy as np
+
 from altgrad.numerics.format import FloatFormat
 
 FLOOR = 0.05
+WORD = 2**32 - 1
 
 
 def log2_floor(x: Fraction) -> int:
     """The e with 2^e <= x < 2^(e+1)."""
     e = x.numerator.bit_length() - x.denominator.bit_length()
     return e if Fraction(2) ** e <= x else e - 1
+
+
+def permutation(count: int, seed: int, index: int) -> list[int]:
+    """0 .. count - 1 in the order of their hashes, a 32-bit mixer between the key's two words."""
+    key = [int(word) for word in np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(2, np.uint32)]
+
+    def mixed(i: int) -> int:
+        h = i ^ key[0]
+        h = ((h ^ h >> 16) * 0x21F0AAAD) & WORD
+        h = (((h ^ h >> 15) + key[1]) * 0x735A2D97) & WORD
+        return h ^ h >> 15
+
+    signed = [mixed(i) - 2**32 if mixed(i) >> 31 else mixed(i) for i in range(count)]
+    return sorted(range(count), key=signed.__getitem__)
+
+
+def relative(values: list[float], settings: dict) -> list[float]:
+    """A tensor's metric over its root mean square, held to the floor; for the control, another element's each."""
+    rms = math.sqrt(math.fsum(x * x for x in values) / len(values))
+    factors = [max(x / rms, FLOOR) for x in values]
+    if settings.get("metric") == "permuted":
+        factors = [factors[i] for i in permutation(len(factors), settings["permutation_seed"], 0)]
+    return factors
 
 
 class Line:
@@ -111,27 +137,28 @@ class Twin:
 
     def land(self, u: list[float], thresholds: list[float]) -> list[float]:
         line = Line(self.fmt, self.scale.value)
-        if self.set["storage"] == "nearest":
+        if self.set["storage"] in ("nearest", "eco"):
             return [line.nearest(x) for x in u]
         if self.set["storage"] == "stochastic":
             return [line.stochastic(x, r) for x, r in zip(u, thresholds, strict=True)]
         return u
 
-    def metric(self, power: float) -> list[float]:
+    def metric(self) -> list[float]:
+        """S^p, or |w|^p; 1 for the gradient's own metric and without one."""
+        power = self.set.get("metric_power", 0.0)
+        if self.set.get("precondition") == "gradient" or not power:
+            return [1.0] * len(self.w)
+        if self.set.get("metric") == "smooth":
+            return [max(abs(x), 2.0**-126) ** power for x in self.w]
         line = Line(self.fmt, self.scale.value)
-        s = [line.ulp(x) ** power for x in self.w]
-        rms = math.sqrt(math.fsum(x * x for x in s) / len(s))
-        return [max(x / rms, FLOOR) for x in s]
+        return [line.ulp(x) ** power for x in self.w]
 
-    def adamw(self, g: list[float]) -> list[float]:
-        a, power = self.set, self.set.get("metric_power", 0.0)
+    def adamw(self, g: list[float], factor: list[float]) -> list[float]:
+        a = self.set
         beta1, beta2 = a["betas"]
-        factor = [1.0] * len(g)
         if a.get("precondition") == "gradient":
             line = Line(self.fmt, self.scale.value)
-            g = [x * line.ulp(w) ** power for x, w in zip(g, self.w, strict=True)]
-        elif power:
-            factor = self.metric(power)
+            g = [x * line.ulp(w) ** a["metric_power"] for x, w in zip(g, self.w, strict=True)]
         u = []
         for i, w in enumerate(self.w):
             self.m[i] = beta1 * self.m[i] + (1 - beta1) * g[i]
@@ -142,6 +169,15 @@ class Twin:
             u.append(w - a["lr"] * a["weight_decay"] * w - a["lr"] * factor[i] * d)
         return u
 
+    def feed_back(self, u: list[float], factor: list[float]) -> None:
+        """ECO, algorithm 3: the rounding error, within the grid's range, goes to the momentum."""
+        a, highest = self.set, float(Line(self.fmt, self.scale.value).max)
+        beta1, beta2 = a["betas"]
+        for i, x in enumerate(u):
+            error = min(max(x, -highest), highest) - self.w[i]
+            denominator = math.sqrt(self.v[i] / (1 - beta2**self.t)) + a["eps"]
+            self.m[i] += (1 - beta1**self.t) / (a["lr"] * factor[i]) * (1 - 1 / beta1) * denominator * error
+
     def rung(self, g: list[float]) -> list[float]:
         a, line = self.set, Line(self.fmt, self.scale.value)
         u = []
@@ -151,13 +187,29 @@ class Twin:
             u.append(line.value_at(line.position(w) - delta))
         return u
 
-    def step(self, g: list[float], thresholds: list[float]) -> None:
+    def step(self, g: list[float], thresholds: list[float], factor: list[float] | None = None) -> None:
         self.t += 1
         old = self.w
-        u = self.rung(g) if "momentum" in self.set else self.adamw(g)
+        factor = factor or relative(self.metric(), self.set)
+        u = self.rung(g) if "momentum" in self.set else self.adamw(g, factor)
         self.scale.advance(max(map(abs, u)))
         self.w = self.land(u, thresholds)
+        if self.set["storage"] == "eco":
+            self.feed_back(u, factor)
         recount(self.counts, Line(self.fmt, self.scale.value), old, g, u, self.w, self.set["storage"] != "master")
+
+
+class RowTwins:
+    """A matrix with a scale for each row: a twin each, and one metric over all."""
+
+    def __init__(self, rows: list[list[float]], fmt: FloatFormat, settings: dict, mode: str, history: int) -> None:
+        self.rows, self.set = [Twin(row, fmt, settings, mode, history) for row in rows], settings
+
+    def step(self, g: list[list[float]]) -> None:
+        factors = relative([x for row in self.rows for x in row.metric()], self.set)
+        for i, (row, gradients) in enumerate(zip(self.rows, g, strict=True)):
+            width = len(gradients)
+            row.step(gradients, [], factors[i * width : (i + 1) * width])
 
 
 def recount(
