@@ -42,7 +42,8 @@ def _row(
 ) -> Row:
     known = not math.isnan(pooled)
     enough = not math.isnan(reached.sd)
-    planned = seeds_needed(pooled, info.smallest_effect, families, info.confidence, info.power) if known else None
+    # One more than the t test asks for: the sign-flip test, which gives the verdicts, has a little less power.
+    planned = 1 + seeds_needed(pooled, info.smallest_effect, families, info.confidence, info.power) if known else None
     detectable = detectable_effect(reached.sd, reached.n, families, info.confidence, info.power) if enough else None
     return {
         "format": cell[0],

@@ -1,11 +1,13 @@
+import doctest
 import math
-from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from altgrad.analysis.estimates import MAX_EXACT, estimate, holm, paired, sign_flip_p
+from altgrad.analysis import estimates
+from altgrad.analysis.estimates import estimate, holm, paired
+from altgrad.analysis.sign_flip import sign_flip_interval, sign_flip_p
 
 DIFFERENCES = [0.031, -0.012, 0.044, 0.027, 0.009, 0.035]
 
@@ -29,40 +31,21 @@ def test_interval_by_hand() -> None:
     assert not result.excludes_zero
 
 
-@pytest.mark.parametrize("values", [DIFFERENCES, [1.0, 2.0, 3.0], [0.1, -0.1], [-3.0, 1.0, 0.0, -2.0]])
-def test_sign_flip_agrees_with_scipy_and_with_counting(values: list[float]) -> None:
-    oracle = stats.permutation_test(
-        (np.array(values), np.zeros(len(values))),
-        lambda x, y, axis: np.abs(np.sum(x - y, axis=axis)),
-        vectorized=True,
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=np.inf,
-    )
-    observed = abs(sum(values))
-    patterns = list(product((1, -1), repeat=len(values)))
-    counted = sum(abs(math.fsum(s * v for s, v in zip(p, values, strict=True))) >= observed - 1e-12 for p in patterns)
-    assert sign_flip_p(values) == pytest.approx(oracle.pvalue, rel=1e-12)
-    assert sign_flip_p(values) == counted / len(patterns)
-
-
-def test_smallest_possible_sign_flip_p() -> None:
-    assert sign_flip_p([1.0] * 8) == 2 / 2**8
-    assert sign_flip_p([0.1, 0.2, 0.3]) == 0.25
-
-
-def test_sign_flip_of_many_values_is_drawn_close_to_the_exact_value() -> None:
-    generator = np.random.default_rng(3)
-    many = generator.normal(0.25, 1.0, MAX_EXACT + 10)
-    # The sum of independent signed values is close to normal: sd sqrt(sum x^2), two sides.
-    normal = 2 * stats.norm.sf(abs(many.sum()) / math.sqrt(np.sum(many**2)))
-    assert sign_flip_p(many) == pytest.approx(normal, abs=0.02)
-    assert sign_flip_p(many) == sign_flip_p(many)
+def test_estimate_has_the_sign_flip_test_and_its_interval() -> None:
+    result = estimate(DIFFERENCES, 0.95)
+    assert result.p_sign_flip == sign_flip_p(DIFFERENCES) == 6 / 64  # those that flip -0.012, alone or with 0.009
+    assert (result.flip_low, result.flip_high) == sign_flip_interval(DIFFERENCES, 0.95)
+    assert (result.flip_low, result.flip_high) == pytest.approx((-0.012, 0.044))
+    # 3 / 32 is not above 0.1: the third mean of a subset, after -0.012 and (-0.012 + 0.009) / 2.
+    assert estimate(DIFFERENCES, 0.9).flip_low == pytest.approx((-0.012 + 0.027) / 2)
+    few = estimate([1.0, 2.0, 3.0], 0.95)
+    assert (few.flip_low, few.flip_high) == (-math.inf, math.inf)
 
 
 def test_all_zero_differences_are_no_difference_by_definition() -> None:
     result = estimate([0.0] * 5, 0.95)
     assert (result.mean, result.low, result.high, result.p_t, result.p_sign_flip) == (0, 0, 0, 1, 1)
+    assert (result.flip_low, result.flip_high) == (0, 0)
 
 
 def test_equal_nonzero_differences_have_no_spread() -> None:
@@ -77,6 +60,7 @@ def test_fewer_than_two_values_give_no_interval(values: list[float]) -> None:
     result = estimate(values, 0.95)
     assert result.n == len(values)
     assert all(math.isnan(x) for x in (result.sd, result.low, result.high, result.p_t, result.p_sign_flip))
+    assert math.isnan(result.flip_low) and math.isnan(result.flip_high)
     assert not result.excludes_zero
 
 
@@ -91,3 +75,7 @@ def test_holm_by_hand() -> None:
 
 def test_paired_takes_seeds_that_both_have() -> None:
     assert paired({3: 2.0, 1: 1.5, 9: 7.0}, {1: 1.0, 3: 0.5, 4: 0.0}) == {1: 0.5, 3: 1.5}
+
+
+def test_examples() -> None:
+    assert doctest.testmod(estimates).failed == 0

@@ -131,7 +131,7 @@ def test_the_plan_of_seeds_rests_on_the_tuning_seeds(tables: Tables) -> None:
     sds = {name: np.std([did(name, seed) for seed in (101, 102, 103)], ddof=1) for name in ("E4M3", "E7M0")}
     assert row["tuning_n"] == 3 and row["tuning_sd"] == pytest.approx(sds["E7M0"])
     assert row["planned_sd"] == pytest.approx(math.sqrt((sds["E4M3"] ** 2 + sds["E7M0"] ** 2) / 2))
-    assert row["planned_n"] == seeds_needed(row["planned_sd"], 0.01, 2, 0.95, 0.8)
+    assert row["planned_n"] == 1 + seeds_needed(row["planned_sd"], 0.01, 2, 0.95, 0.8)
     reached = np.array([did("E7M0", seed) for seed in SEEDS])
     ends = stats.t.interval(0.95, 7, loc=reached.mean(), scale=stats.sem(reached))
     assert row["n"] == 8 and row["half_width"] == pytest.approx((ends[1] - ends[0]) / 2)

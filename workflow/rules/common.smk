@@ -20,11 +20,12 @@ from altgrad.study.runs import TuneConfig
 # TRAIN_REVISION in altgrad/study/grid.py: it is part of every run's config and of its stamp.
 REVISIONS = {
     "prepare": 1,
-    "diagnose": 2,
-    "tabulate": 3,
-    "analyse": 3,
-    "plot": 3,
-    "report": 3,
+    "tune": 1,
+    "diagnose": 3,
+    "tabulate": 4,
+    "analyse": 4,
+    "plot": 4,
+    "report": 4,
 }
 
 CORPUS_FILES = ["train.bin", "val.bin", "meta.json"]

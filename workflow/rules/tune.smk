@@ -27,6 +27,7 @@ for name, arms in TRAINING.items():
             config=tune_config,
             corpus=lambda wildcards, input: folder(input.corpus),
             trials=lambda wildcards, output: f"{above(output)}/trials",
+            revision=REVISIONS["tune"],
         shell:
             "exec altgrad tune --config - --corpus {params.corpus:q} --trials {params.trials:q} --out {output:q}"
             " <<< {params.config:q} > {log:q} 2>&1"
