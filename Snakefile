@@ -31,3 +31,4 @@ rule all:
     default_target: True
     input:
         expand("<reports>/{report}", report=REPORTS),
+        "<reports>/tables/provenance.json",

@@ -505,6 +505,30 @@ STATISTICS: dict[str, tuple[Column, ...]] = {
 }
 """What `altgrad analyse` writes."""
 
+PUBLISHED = (
+    "study",
+    "formats",
+    "updates",
+    "plan",
+    "runs",
+    "tuning",
+    "trials",
+    "timing_summary",
+    "cells",
+    "comparisons",
+    "differences",
+    "best",
+    "recoveries",
+    "precision",
+    "mechanism",
+    "mechanism_tests",
+    "hypotheses",
+    "layer_rates",
+    "failures",
+    "sweet_spots",
+)
+"""What `altgrad publish` writes beside the reports: the tables that are small, and what the reports quote."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "telemetry": TELEMETRY,
     "timing": TIMING,

@@ -166,8 +166,21 @@ class BudgetConfig(Closed):
     usd_per_hour: Annotated[Float, Field(ge=0)] = Field(0.0, description="of the machine that the study is for")
     jobs: PositiveInt = Field(1, description="runs that train at a time on it")
     tokens_per_s: Annotated[Float, Field(gt=0)] | None = Field(
-        None, description="training tokens a second of one run there; left out, it is measured where it is asked for"
+        None,
+        description="training tokens a second of one run there, telemetry and probes included; left out, altgrad "
+        "budget measures it on the device that it runs on",
     )
     run_overhead_s: Annotated[Float, Field(ge=0)] = Field(
-        5.0, description="seconds that a run takes beside its training steps: evaluation, probes, files"
+        5.0, description="seconds that a run takes beside its steps and validations: setup, state, files, diagnostics"
     )
+    job_overhead_s: Annotated[Float, Field(ge=0)] = Field(
+        30.0,
+        description="seconds that a job (an arm's runs, a cell's trials) takes to start: imports, compilation",
+    )
+
+    @model_validator(mode="after")
+    def _limit_can_be_checked(self) -> "BudgetConfig":
+        if self.usd is not None and (self.tokens_per_s is None or not self.usd_per_hour):
+            missing = "tokens_per_s" if self.tokens_per_s is None else "usd_per_hour"
+            raise ValueError(f"usd {self.usd:g} is a limit that cannot be checked without {missing}; state it too")
+        return self

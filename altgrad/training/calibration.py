@@ -34,7 +34,7 @@ WINDOW = 5
 """Steps of a window here, the first of which warms up; a real window's end is spread over the real number."""
 
 MAX_WINDOWS = 8
-MAX_SECONDS = 8.0
+MAX_SECONDS = 4.0
 """A kind's steps end after so many windows, or at the first window's end after so many seconds."""
 
 EVAL_BATCHES, EVALUATIONS = 2, 3
@@ -59,7 +59,7 @@ def measure_pace(
         study: The study. No corpus is needed: tokens are drawn at random from its vocabulary.
         say: Takes messages for the user.
         clock: Seconds.
-        start_s: Seconds that a job takes to start, from a cell and its tokenizer; None measures them.
+        start_s: Seconds to the end of a job's first window, from a cell and its tokenizer; None is `job_start_s`.
 
     Raises:
         DeviceError: The study asks for a device that is not here.
@@ -79,11 +79,10 @@ def measure_pace(
             bench.progress.close()
             device = bench.environment.device_name
     say("measuring the start of a job")
-    job_s = (start_s or job_start_s)(kinds[probed], study.corpus.tokenizer)
-    warm_s = WINDOW * steps[probed][0]
+    job_s = (start_s or job_start_s)(kinds[probed], study.corpus.tokenizer) - WINDOW * steps[probed][0]
     return Pace(
         {kind: KindPace(step_s + probes_s, validation_s) for kind, (step_s, validation_s) in steps.items()},
-        max(0.0, job_s - warm_s) if start_s is None else job_s,
+        max(0.0, job_s),
         f"measured on {device}",
     )
 
@@ -97,9 +96,7 @@ def job_start_s(arm: ArmConfig, tokenizer: str) -> float:
     """
     code = f"import sys; from altgrad.training.calibration import warm_up; warm_up(sys.stdin.read(), {tokenizer!r})"
     started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", code], input=canonical_json(arm), text=True, check=True, stderr=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, "-c", code], input=canonical_json(arm), text=True, check=True)
     return time.perf_counter() - started
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from altgrad.figures.catalog import FIGURES
-from altgrad.schema import ANALYSIS_TABLES, STATISTICS
+from altgrad.schema import ANALYSIS_TABLES, PUBLISHED, STATISTICS
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +37,7 @@ TINY: dict[str, Any] = {
         "compile": "off",
     },
     "telemetry": {"wandb": {"mode": "disabled"}},
+    "budget": {"usd": None},
     "baseline": {"lrs": [0.01], "seeds": [1]},
     "grids": [
         {"formats": ["E4M3"], "updates": ["adamw", "manifold"], "storages": ["nearest"], "lrs": [0.01], "seeds": [1]}
@@ -60,6 +61,7 @@ names = {{
     "prepare": ["train.bin", "val.bin", "meta.json"],
     "tabulate": [f"{{name}}.parquet" for name in {list(ANALYSIS_TABLES)!r}],
     "analyse": [f"{{name}}.parquet" for name in {list(STATISTICS)!r}],
+    "publish": [*(f"{{name}}.csv" for name in {list(PUBLISHED)!r}), "provenance.json"],
     "plot": [f"{{name}}.{{kind}}" for name in {list(FIGURES)!r} for kind in ("svg", "png")],
 }}
 out = Path(option["--out"])

@@ -5,6 +5,8 @@ import shlex
 
 import pytest
 
+from altgrad.reporting.catalog import REPORTS
+from altgrad.study.budget import check_budget
 from altgrad.study.config import StudyConfig
 from altgrad.study.grid import canonical_json, study_arms
 from altgrad.study.loading import load_study
@@ -13,7 +15,7 @@ from altgrad.study.tuned import tuned_arms
 from tests.workflow.conftest import ROOT, TINY, Project
 
 TRAINED = {"train_baseline": 1, "train": 2, "diagnose_baseline": 1, "diagnose": 2}
-AFTER_RUNS = {"tabulate": 1, "analyse": 1, "plot": 1, "report": 5, "all": 1}
+AFTER_RUNS = {"tabulate": 1, "analyse": 1, "plot": 1, "report": len(REPORTS), "publish": 1, "all": 1}
 
 
 def test_the_whole_graph_from_nothing(project: Project) -> None:
@@ -53,7 +55,7 @@ def test_a_glob_that_names_no_run_stops_before_any_job(finished: Project) -> Non
 
 def test_a_changed_figure_trains_nothing(finished: Project) -> None:
     finished.edit("workflow/rules/common.smk", r'"plot": (\d+)', r'"plot": 1\1')
-    assert finished.planned(finished.overlay()) == {"plot": 1, "report": 5, "all": 1}
+    assert finished.planned(finished.overlay()) == {"plot": 1, "report": len(REPORTS), "all": 1}
 
 
 def test_two_studies_share_no_file(finished: Project) -> None:
@@ -112,6 +114,20 @@ def test_a_bad_config_ends_in_one_line_before_any_job(project: Project, argument
     assert message in line
     assert "Building DAG" not in done.stderr and "Traceback" not in done.stderr
     assert not (project.folder / "results").exists()
+
+
+def test_a_study_over_its_budget_stops_before_any_job_and_one_within_it_does_not(project: Project) -> None:
+    money = {"usd": 1e-6, "usd_per_hour": 3.0, "tokens_per_s": 1000.0}
+    done = project.snakemake("-n", "--configfile", project.overlay(budget=money))
+    assert done.returncode == 2 and "Building DAG" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("altgrad: error: ")]
+    assert "budget.usd: study 'tiny' is estimated to cost up to" in line and "and 0.00 are allowed" in line
+    assert project.planned(project.overlay(budget={**money, "usd": 1000.0}))["tabulate"] == 1
+
+
+@pytest.mark.parametrize("overlay", ["", "reference", "confirmation", "demo", "files"])
+def test_every_study_of_the_project_is_within_its_budget(overlay: str) -> None:
+    check_budget(load_study([ROOT / "config.yaml", *([ROOT / f"workflow/studies/{overlay}.yaml"] if overlay else [])]))
 
 
 def test_no_path_leads_out_of_the_study(project: Project) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from altgrad.errors import AltGradError
 from altgrad.figures.catalog import FIGURES
 from altgrad.reporting.catalog import REPORTS
-from altgrad.schema import ANALYSIS_TABLES, STATISTICS
+from altgrad.schema import ANALYSIS_TABLES, PUBLISHED, STATISTICS
+from altgrad.study.budget import check_budget
 from altgrad.study.grid import canonical_json, study_arms
 from altgrad.study.included import SUMMARY, included_folders
 from altgrad.study.loading import load_study
@@ -49,7 +50,9 @@ def read_study():
     base = [] if workflow.config_settings.replace_workflow_config else [Path("config.yaml")]
     overlays = [path for path in map(Path, workflow.overwrite_configfiles) if not path.samefile("config.yaml")]
     try:
-        return load_study([*base, *overlays], dict(workflow.config_settings.config))
+        study = load_study([*base, *overlays], dict(workflow.config_settings.config))
+        check_budget(study)
+        return study
     except AltGradError as error:
         refuse(error)
 

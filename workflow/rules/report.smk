@@ -1,7 +1,7 @@
 # Figures and reports. Figures draw what the tables say, reports quote it; neither computes.
 #
 # in:  results/tables/*.parquet, results/statistics/*.parquet
-# out: reports/figures/*.{svg,png} -> reports/{*.md, index.html}
+# out: reports/figures/*.{svg,png} -> reports/{*.md, *.html}; reports/tables/*.csv
 rule plot:
     input:
         tables=expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
@@ -56,3 +56,26 @@ rule report:
     shell:
         "exec altgrad report --tables {params.tables:q} --statistics {params.statistics:q}"
         " --figures {params.figures:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule publish:
+    input:
+        tables=expand("<results>/tables/{table}.parquet", table=ANALYSIS_TABLES),
+        statistics=expand("<results>/statistics/{table}.parquet", table=STATISTICS),
+    output:
+        expand("<reports>/tables/{table}.csv", table=PUBLISHED),
+        "<reports>/tables/provenance.json",
+    log:
+        "<logs>/publish.log",
+    benchmark:
+        "<benchmarks>/publish.tsv"
+    conda:
+        "../../envs/altgrad.yaml"
+    params:
+        tables=lambda wildcards, input: folder(input.tables),
+        statistics=lambda wildcards, input: folder(input.statistics),
+        out=lambda wildcards, output: folder(output),
+        revision=REVISIONS["report"],
+    shell:
+        "exec altgrad publish --tables {params.tables:q} --statistics {params.statistics:q} --out {params.out:q}"
+        " > {log:q} 2>&1"
