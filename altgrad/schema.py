@@ -352,7 +352,7 @@ PRECISION = (
     LAYERS,
     Column("tuning_n", "int64", "seeds", "Tuning seeds that have the difference in differences."),
     Column("tuning_sd", "float64", "nats", "Its standard deviation over them, at the frozen learning rates."),
-    Column("planned_sd", "float64", "nats", "Root mean square of tuning_sd over the formats: that of the plan."),
+    Column("planned_sd", "float64", "nats", "Root mean square of the tuning_sd of formats with any: the plan's."),
     Column("planned_n", "int64", "seeds", "Seeds that show smallest_effect with the study's power, by planned_sd."),
     N,
     Column("sd", "float64", "nats", "Standard deviation over the evaluated seeds."),

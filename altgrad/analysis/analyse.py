@@ -96,7 +96,7 @@ STATISTIC_MAKERS: dict[str, Callable[[Analysis], pd.DataFrame]] = {
     "cells": lambda a: a.cells,
     "comparisons": lambda a: a.comparisons,
     "differences": lambda a: differences_table(a.compared),
-    "best": lambda a: best_table(a.chosen_cells, a.compared, a.info.baseline_format),
+    "best": lambda a: best_table(a.chosen_cells, a.compared, a.info),
     "recoveries": lambda a: recoveries_table(a.compared, a.info.confidence),
     "precision": lambda a: precision_table(a.tables["trials"], a.compared, a.info),
     "mechanism": lambda a: a.mechanism,

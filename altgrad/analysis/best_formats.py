@@ -7,6 +7,7 @@ import pandas as pd
 from altgrad.analysis.best import probability_of_best
 from altgrad.analysis.cells import ChosenCell, Key
 from altgrad.analysis.comparisons import Comparison
+from altgrad.analysis.study_info import StudyInfo
 from altgrad.analysis.tables import Row, frame
 
 LOSS = "loss"
@@ -16,13 +17,16 @@ _Group = tuple[str, str, str, str]
 """Estimand, update, storage and layers: formats are compared within it."""
 
 
-def best_table(cells: Mapping[Key, ChosenCell], compared: list[Comparison], baseline: str) -> pd.DataFrame:
+def best_table(cells: Mapping[Key, ChosenCell], compared: list[Comparison], info: StudyInfo) -> pd.DataFrame:
     """Return each format's bootstrap probability of being the best of its group.
+
+    A format with fewer seeds than a verdict asks for takes no part where others have enough: it would leave them with
+    its own few. It is listed, without a probability.
 
     Args:
         cells: Each cell at its chosen learning rate.
         compared: Every comparison.
-        baseline: The baseline's format, which takes no part.
+        info: The study; its baseline's format takes no part either.
     """
     groups: dict[_Group, dict[str, Mapping[int, float]]] = {}
     for comparison in compared:
@@ -30,16 +34,17 @@ def best_table(cells: Mapping[Key, ChosenCell], compared: list[Comparison], base
             name, *rest = comparison.cell
             groups.setdefault((comparison.estimand, rest[0], rest[1], rest[2]), {})[name] = comparison.differences
     for (name, update, storage, layers), cell in cells.items():
-        if name != baseline:
+        if name != info.baseline_format:
             lower_is_better = {seed: -score for seed, score in cell.scores.items()}
             groups.setdefault((LOSS, update, storage, layers), {})[name] = lower_is_better
-    return frame("best", [row for group, scores in groups.items() for row in _rows(group, scores)])
+    return frame("best", [row for group, scores in groups.items() for row in _rows(group, scores, info.min_seeds)])
 
 
-def _rows(group: _Group, scores: Mapping[str, Mapping[int, float]]) -> list[Row]:
+def _rows(group: _Group, scores: Mapping[str, Mapping[int, float]], min_seeds: int) -> list[Row]:
     estimand, update, storage, layers = group
-    shared = set.intersection(*(set(of_format) for of_format in scores.values()))
-    probabilities = probability_of_best(scores)
+    enough = {name: of_format for name, of_format in scores.items() if len(of_format) >= min_seeds} or scores
+    shared = set.intersection(*(set(of_format) for of_format in enough.values()))
+    probabilities = probability_of_best(enough)
     sign = -1.0 if estimand == LOSS else 1.0
     return [
         {
@@ -48,9 +53,9 @@ def _rows(group: _Group, scores: Mapping[str, Mapping[int, float]]) -> list[Row]
             "storage": storage,
             "layers": layers,
             "format": name,
-            "n": len(shared),
-            "mean": sign * sum(of_format[seed] for seed in shared) / len(shared) if shared else float("nan"),
-            "probability": probabilities[name],
+            "n": len(used := shared if name in enough else set(of_format)),
+            "mean": sign * sum(of_format[seed] for seed in used) / len(used) if used else float("nan"),
+            "probability": probabilities.get(name, float("nan")),
         }
         for name, of_format in scores.items()
     ]

@@ -47,7 +47,7 @@ def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
 def cells_table(runs: pd.DataFrame, tuning: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Return every cell at every learning rate, with its mean score and interval.
 
-    A tuned cell has one learning rate, which tuning chose on other seeds. Of others, learning rates are judged on the
+    The learning rate of a tuned cell is the one that tuning chose on other seeds. Of others, rates are judged on the
     seeds that all of the cell's have, so that a run more or less at one of them decides nothing; where they share no
     seed, on their own seeds, among those with the most. The chosen one has the fewest diverged runs there, of equals
     the lowest mean score, of equals the lowest rate.
@@ -57,21 +57,26 @@ def cells_table(runs: pd.DataFrame, tuning: pd.DataFrame, confidence: float) -> 
         tuning: The tuning table.
         confidence: Of the intervals.
     """
-    tuned: dict[object, Row] = {(cell_key(row), row["lr"]): row for row in records(tuning)}
+    tuned: dict[object, Row] = {cell_key(row): row for row in records(tuning)}
     rows: list[Row] = []
     for key, group in scored_runs(runs).groupby(CELL, sort=False):
         trials = [_trial(trial, confidence) for _, trial in group.groupby("lr", sort=True)]
-        lr = _chosen_lr(group)
+        found = tuned.get(key)
+        frozen = found is not None and any(trial["lr"] == found["lr"] for trial in trials)
+        lr = found["lr"] if found is not None and frozen else _chosen_lr(group)
         for trial in trials:
-            found = tuned.get((key, trial["lr"])) if len(trials) == 1 else None
             place = {
                 "chosen": trial["lr"] == lr,
-                "lrs": len(trials) if found is None else found["lrs"],
-                "lr_at_edge": trial is trials[0] or trial is trials[-1] if found is None else found["lr_at_edge"],
-                "tuned": found is not None,
+                "lrs": found["lrs"] if found is not None and frozen else len(trials),
+                "lr_at_edge": found["lr_at_edge"] if found is not None and frozen else _is_end(trial, trials),
+                "tuned": frozen,
             }
             rows.append({**dict(zip(CELL, key, strict=True)), **trial, **place})
     return frame("cells", rows)
+
+
+def _is_end(trial: Row, trials: list[Row]) -> bool:
+    return trial is trials[0] or trial is trials[-1]
 
 
 def chosen_runs(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

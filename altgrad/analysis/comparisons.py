@@ -17,12 +17,10 @@ from altgrad.analysis.study_info import StudyInfo
 from altgrad.analysis.tables import Row, frame
 from altgrad.analysis.verdicts import verdict
 from altgrad.study.grid import BASELINE_UPDATE
+from altgrad.study.hypotheses import DID_STORAGE
 
 WORDS = {"benefit": ("helps", "hurts"), "did": ("helps", "hurts"), "gap": ("worse", "better")}
 """What a positive and a negative difference mean, by estimand."""
-
-DID_STORAGE = "nearest - master"
-"""What the storage column says of a difference in differences."""
 
 
 @dataclass(frozen=True)

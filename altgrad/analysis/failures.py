@@ -38,7 +38,7 @@ class Mark:
     reason: str
 
 
-_EVERYWHERE = ("master", "nearest", "stochastic")
+_EVERYWHERE = ("master", "nearest", "stochastic", "eco")
 
 MARKS = (
     Mark(

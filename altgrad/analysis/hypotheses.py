@@ -65,7 +65,10 @@ def _row(h: Hypothesis, found: Found, info: StudyInfo) -> Row:
     if not n:
         result, verdict = "its runs are not there", NOT_RUN
     else:
-        judged = [Judged(f, e, _judge(h, e)) for f, e in zip(h.of.formats, estimates, strict=True)]
+        judged = [
+            Judged(f, e, _judge(h, e) if _has_sense(h, f, found, info) else UNDECIDED)
+            for f, e in zip(h.of.formats, estimates, strict=True)
+        ]
         result = "; ".join(_words(j) for j in judged)
         verdict = lacking(n, info) or _overall(h, judged, per_format, info)
     return {
@@ -78,10 +81,18 @@ def _row(h: Hypothesis, found: Found, info: StudyInfo) -> Row:
     }
 
 
+def _has_sense(h: Hypothesis, name: str, found: Found, info: StudyInfo) -> bool:
+    """Return whether there is something of which a share can be left: `smaller` asks for it."""
+    if h.than is None:
+        return True
+    whole = estimate(list(found.get(_key(h.than, name), {}).values()), info.confidence)
+    return whole.low > 0
+
+
 def _differences(h: Hypothesis, name: str, found: Found) -> Mapping[int, float]:
     """Return the values that a prediction is about, by seed, in one format; none where its runs are not there."""
     own = found.get(_key(h.of, name), {})
-    if h.test != "smaller" or h.than is None:
+    if h.than is None:
         return own
     other = found.get(_key(h.than, name), {})
     return {seed: own[seed] - h.bound * other[seed] for seed in own.keys() & other.keys()}
@@ -124,7 +135,8 @@ def _rising(values: Sequence[Mapping[int, float]], info: StudyInfo) -> str:
     steps = [step(a, b) for a, b in itertools.pairwise(values)]
     if any(e.high < 0 for e in steps):
         return REFUTED
-    return SUPPORTED if step(values[0], values[-1]).low > 0 else UNDECIDED
+    rises = all(e.mean >= 0 for e in steps) and step(values[0], values[-1]).low > 0
+    return SUPPORTED if rises else UNDECIDED
 
 
 def _prediction(h: Hypothesis) -> str:

@@ -21,14 +21,15 @@ def precision_table(trials: pd.DataFrame, compared: list[Comparison], info: Stud
         info: The study.
     """
     dids = {c.cell: c for c in compared if c.estimand == "did"}
-    families = max(1, len({name for name, *_ in dids}))
     tuned = {cell: estimate(list(_tuning_dids(trials, cell).values()), info.confidence) for cell in dids}
     rows: list[Row] = []
     for cell, comparison in dids.items():
-        same = [e for other, e in tuned.items() if other[1] == cell[1] and not math.isnan(e.sd)]
+        family = [other for other in dids if other[1:] == cell[1:]]
+        # On a uniform grid every difference is 0: such a format says nothing about the others' spread.
+        same = [tuned[other] for other in family if tuned[other].sd > 0]
         pooled = math.sqrt(math.fsum(e.sd**2 for e in same) / len(same)) if same else math.nan
         reached = estimate(list(comparison.differences.values()), info.confidence)
-        rows.append(_row(cell, tuned[cell], pooled, reached, families, info))
+        rows.append(_row(cell, tuned[cell], pooled, reached, len(family), info))
     return frame("precision", rows)
 
 

@@ -76,7 +76,7 @@ def tabulate_study(
 def _plan(study: StudyConfig) -> pd.DataFrame:
     if study.hypotheses is None:
         return frame("plan", [])
-    hypotheses, sha256 = read_hypotheses(Path(study.hypotheses))
+    hypotheses, sha256 = read_hypotheses(Path(study.hypotheses), study)
     return plan_table(hypotheses, study.hypotheses, sha256)
 
 

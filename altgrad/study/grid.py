@@ -82,11 +82,12 @@ def result_fields(run: RunConfig) -> dict[str, object]:
     """Return the fields of a run's config that decide its results, flattened to dotted names.
 
     Where telemetry is mirrored, how often restart state is saved, which study asked, what its reports call the layers
-    and where tuning looked for the learning rate change no result.
+    and the update, and where tuning looked for the learning rate change no result.
     """
     data = run.model_dump(mode="json")
     del data["telemetry"]["wandb"], data["training"]["checkpoint_every"]
-    del data["study"], data["role"], data["layer_types"], data["update_spec"]["lr_scale"]
+    del data["study"], data["role"], data["layer_types"]
+    del data["update_spec"]["lr_scale"], data["update_spec"]["geometry_aware"]
     return dict(_flatten("", data))
 
 

@@ -59,7 +59,13 @@ def read_choices(study: StudyConfig, folder: Path | None) -> dict[str, dict[str,
     if folder is None:
         return {}
     there = {arm.arm: arm for arm in tuned_arms(study) if (folder / f"{arm.arm}.json").exists()}
-    return {name: read_choice(folder / f"{name}.json", arm) for name, arm in there.items()}
+    found = {name: read_choice(folder / f"{name}.json", arm) for name, arm in there.items()}
+    for name, choice in found.items():
+        if study.tuning is None or choice["tuning"] != study.tuning.model_dump(mode="json"):
+            raise MismatchError(
+                str(folder / f"{name}.json"), "it was tuned by another rule than the study's", "Tune it again"
+            )
+    return found
 
 
 def learning_rates(choices: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

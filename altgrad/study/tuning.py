@@ -1,20 +1,26 @@
-"""How a cell's learning rate is found: a ladder in half octaves, climbed while the best stands at an edge (AUTO-01).
+"""How a cell's learning rate is found: a ladder in half octaves, climbed while the best stands near an edge (AUTO-01).
 
 Every cell starts on the same rungs, goes on by the same rule and may try as many; updates whose learning rate has
 another unit have the ladder scaled. Pure functions of scores: what trains and when is the bench's business.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from altgrad.study.sections import Closed, Int, LearningRate, PositiveInt, Seed
 
 BASIN = 1.01
 """Learning rates whose loss is at most this times the best belong to the basin."""
+
+MARGIN = 2
+"""Rungs that must have been tried on either side of the best before a search ends: one worse rung may be noise."""
+
+CLIFF = 1.1
+"""Rungs whose loss is above this times the best say nothing about the curve near it."""
 
 
 class TuningConfig(Closed):
@@ -67,9 +73,10 @@ class Choice:
     """What a search found.
 
     Attributes:
-        rung: The best rung.
-        at_edge: Whether a better one may lie beyond the rungs that were tried.
-        largest_stable: The highest rung up to which nothing diverged and everything learned; None where there is none.
+        rung: The chosen rung.
+        at_edge: Whether the search ended by its cap before `MARGIN` rungs lay on either side of the best.
+        largest_stable: The highest rung, from the chosen one on, up to which nothing diverged and everything learned;
+            None where the chosen one did not.
         stable_at_edge: Whether that is the highest that was tried, so that the true one may be higher.
         basin: The lowest and the highest rung around the best whose score is within 1 % of it.
     """
@@ -95,15 +102,41 @@ def next_rungs(tuning: TuningConfig, trials: Mapping[int, Trial]) -> list[int]:
     """
     if not trials:
         return list(range(tuning.start))
-    best = best_rung(trials)
-    if len(trials) >= tuning.max_lrs or min(trials) < best < max(trials):
+    best, low, high = best_rung(trials), min(trials), max(trials)
+    if len(trials) >= tuning.max_lrs or not _is_open(best, low, high):
         return []
-    return [best + 1 if best == max(trials) else best - 1]
+    # The nearer edge first; of equals the upper one.
+    return [high + 1 if high - best <= best - low else low - 1]
+
+
+def _is_open(best: int, low: int, high: int) -> bool:
+    return min(best - low, high - best) < MARGIN
 
 
 def best_rung(trials: Mapping[int, Trial]) -> int:
     """Return the rung with the fewest diverged runs, of equals the lowest mean score, of equals the lowest rung."""
     return min(trials, key=lambda rung: (trials[rung].diverged, trials[rung].score, rung))
+
+
+def smoothed_best(trials: Mapping[int, Trial]) -> int:
+    """Return the rung nearest to the lowest point of a parabola through the scores around the best.
+
+    The lowest of some noisy means is often not the best learning rate, and what it is off by is the same for every
+    seed that is evaluated: pairing does not see it, and an update that does nothing would be found to help or to hurt.
+    A parabola through the `MARGIN` rungs on either side averages the noise out; see docs/statistics.md for what that is
+    worth. Rungs that diverged, or stand on a cliff (`CLIFF`), are left out. With fewer than four rungs, or where the
+    curve does not bend upwards, it is the best rung itself.
+    """
+    best = best_rung(trials)
+    near = [
+        rung
+        for rung in range(best - MARGIN, best + MARGIN + 1)
+        if rung in trials and not trials[rung].diverged and trials[rung].score <= CLIFF * trials[best].score
+    ]
+    if len(near) < 2 * MARGIN:
+        return best
+    square, slope, _ = np.polynomial.Polynomial.fit(near, [trials[r].score for r in near], 2).convert().coef[::-1]
+    return min(max(round(-slope / (2 * square)), near[0]), near[-1]) if square > 0 else best
 
 
 def choose(trials: Mapping[int, Trial], chance: float) -> Choice:
@@ -114,17 +147,15 @@ def choose(trials: Mapping[int, Trial], chance: float) -> Choice:
         chance: Score of a model that knows nothing, ln(vocabulary size), in nats: a run that scores no better has not
             learned.
     """
-    best = best_rung(trials)
+    best = smoothed_best(trials)
     low = high = best
     limit = BASIN * trials[best].score
     while low - 1 in trials and trials[low - 1].score <= limit:
         low -= 1
     while high + 1 in trials and trials[high + 1].score <= limit:
         high += 1
-    stable = None
-    for rung in sorted(trials):
-        if trials[rung].diverged or not trials[rung].worst < chance or math.isnan(trials[rung].worst):
-            break
-        stable = rung
+    stable, rung = None, best
+    while rung in trials and not trials[rung].diverged and trials[rung].worst < chance:
+        stable, rung = rung, rung + 1
     edges = (min(trials), max(trials))
-    return Choice(best, best in edges, stable, stable == edges[1], (low, high))
+    return Choice(best, _is_open(best_rung(trials), *edges), stable, stable == edges[1], (low, high))

@@ -37,7 +37,14 @@ OUTPUTS = ("config.json", "telemetry.parquet", "timing.parquet", "final.safetens
 FINISHED = "finished"
 
 
-def train_run(run: RunConfig, corpus_folder: Path, out: Path, set_aside: bool, say: Callable[[str], None]) -> int:
+def train_run(
+    run: RunConfig,
+    corpus_folder: Path,
+    out: Path,
+    set_aside: bool,
+    say: Callable[[str], None],
+    interrupts: Interrupts | None = None,
+) -> int:
     """Train a run to its end, from wherever an earlier process left it.
 
     Args:
@@ -46,6 +53,7 @@ def train_run(run: RunConfig, corpus_folder: Path, out: Path, set_aside: bool, s
         out: The run's folder.
         set_aside: Leave files of another config where they are and train beside them; otherwise they are refused.
         say: Takes messages for the user.
+        interrupts: The process's, where it trains several runs; left out, signals are noticed for this one.
 
     Returns:
         The process's exit status: 0 at the run's end (a diverged run is a result), 128 + the signal's number after an
@@ -63,7 +71,12 @@ def train_run(run: RunConfig, corpus_folder: Path, out: Path, set_aside: bool, s
         if not set_aside and not home.exists():
             _refuse_others(state, stamp)
         if not (home / FINISHED / OUTPUTS[-1]).exists():
-            status = _train(run, corpus, home, stamp, say)
+            own = interrupts or Interrupts()
+            try:
+                status = _train(run, corpus, home, stamp, say, own)
+            finally:
+                if interrupts is None:
+                    own.restore()
             if status:
                 return status
         else:
@@ -95,7 +108,14 @@ def _refuse_others(state: Path, stamp: dict[str, object]) -> None:
             require_same(other, same_kind, stamp, advice)
 
 
-def _train(run: RunConfig, corpus: Corpus, home: Path, stamp: dict[str, object], say: Callable[[str], None]) -> int:
+def _train(
+    run: RunConfig,
+    corpus: Corpus,
+    home: Path,
+    stamp: dict[str, object],
+    say: Callable[[str], None],
+    interrupts: Interrupts,
+) -> int:
     model = build_model(run, int(corpus.meta["tokenizer"]["vocab_size"]))
     environment = resolve_environment(run, sum(p.numel() for p in model.parameters()))
     prepare_process(environment)
@@ -118,7 +138,7 @@ def _train(run: RunConfig, corpus: Corpus, home: Path, stamp: dict[str, object],
                 progress.say(f"{run.run_id}: going on from step {trainer.step}")
         else:
             folder.save(0, trainer.state_dict(), {})
-        status = _loop(trainer, folder, recorder)
+        status = _loop(trainer, folder, recorder, interrupts)
         if not status:
             _finish(trainer, corpus, environment, folder, recorder, mirror)
     finally:
@@ -137,21 +157,17 @@ def _check_stamp(home: Path, stamp: dict[str, object]) -> None:
         )
 
 
-def _loop(trainer: Trainer, folder: StateFolder, recorder: Recorder) -> int:
+def _loop(trainer: Trainer, folder: StateFolder, recorder: Recorder, interrupts: Interrupts) -> int:
     """Step until the end or a signal, saving on the way; return the exit status."""
-    interrupts = Interrupts()
-    try:
-        while not trainer.done():
-            trainer.advance()
-            signal = interrupts.pending()
-            due = trainer.step % trainer.run.training.checkpoint_every == 0
-            if not trainer.done() and (signal or due) and trainer.weights_finite():
-                folder.save(trainer.step, trainer.state_dict(), recorder.cut_shards(trainer.step))
-            if signal and not trainer.done():
-                return 128 + signal
-        return 0
-    finally:
-        interrupts.restore()
+    while not trainer.done():
+        trainer.advance()
+        signal = interrupts.pending()
+        due = trainer.step % trainer.run.training.checkpoint_every == 0
+        if not trainer.done() and (signal or due) and trainer.weights_finite():
+            folder.save(trainer.step, trainer.state_dict(), recorder.cut_shards(trainer.step))
+        if signal and not trainer.done():
+            return 128 + signal
+    return 0
 
 
 def _finish(

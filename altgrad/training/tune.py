@@ -3,16 +3,17 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from altgrad.study.grid import cell_hash, trial_id
-from altgrad.study.runs import TuneConfig
+from altgrad.study.runs import RunConfig, TuneConfig
 from altgrad.study.scores import has_diverged, score
 from altgrad.study.tuning import Trial, TuningConfig, choose, next_rungs
 from altgrad.training.checkpoint import write_bytes
-from altgrad.training.run import OUTPUTS, train_run
+from altgrad.training.run import OUTPUTS
+from altgrad.training.sweep import noticing_signals, train_next
 
 Record = dict[str, Any]
 
@@ -33,22 +34,28 @@ def tune_cell(config: TuneConfig, corpus_folder: Path, trials: Path, out: Path, 
     Raises:
         AltGradError: As `train_run`.
     """
-    arm, tuning = config.arm, config.tuning
+    out.parent.mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
-    while rungs := next_rungs(tuning, _by_rung(records)):
-        for rung in rungs:
-            lr = tuning.lr(rung, arm.update_spec.lr_scale)
-            say(f"{arm.arm}: learning rate {lr:g}, number {len({r['rung'] for r in records}) + 1}")
-            for seed in tuning.seeds:
-                run = arm.run(trial_id(arm, lr, seed), lr, seed)
-                status = train_run(run, corpus_folder, trials / run.run_id, True, say)
-                if status:
-                    return status
-                records.append({"rung": rung, **_record(trials / run.run_id)})
+    with noticing_signals() as interrupts:
+        while rungs := next_rungs(config.tuning, _by_rung(records)):
+            for rung in rungs:
+                say(f"{config.arm.arm}: learning rate number {len({r['rung'] for r in records}) + 1}")
+                for run in _trials(config, rung):
+                    status = train_next(run, corpus_folder, trials, say, interrupts)
+                    if status:
+                        return status
+                    records.append({"rung": rung, **_record(trials / run.run_id)})
     result = _result(config, records)
-    say(f"{arm.arm}: learning rate {result['lr']:g}, the best of {result['lrs']}")
+    say(f"{config.arm.arm}: learning rate {result['lr']:g}, the best of {result['lrs']}")
     write_bytes(out, (json.dumps(result, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
     return 0
+
+
+def _trials(config: TuneConfig, rung: int) -> Iterator[RunConfig]:
+    """Iterate over the trials of one rung."""
+    arm, lr = config.arm, config.tuning.lr(rung, config.arm.update_spec.lr_scale)
+    for seed in config.tuning.seeds:
+        yield arm.run(trial_id(arm, lr, seed), lr, seed)
 
 
 def _record(folder: Path) -> Record:

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from altgrad.study.tuning import Trial, TuningConfig, best_rung, choose, next_rungs
+from altgrad.study.tuning import Trial, TuningConfig, best_rung, choose, next_rungs, smoothed_best
 
 CHANCE = math.log(256)
 
@@ -34,19 +35,45 @@ def test_the_ladder_is_in_half_octaves() -> None:
     assert rule().lr(2, scale=2.0**20) == float(f"{2e-3 * 2**20:.4g}")
 
 
-@pytest.mark.parametrize("best", range(-4, 8))
+@pytest.mark.parametrize("best", range(-3, 7))
 def test_the_search_ends_with_the_best_inside(best: int) -> None:
     trials = search(lambda rung: trial(2.0 + 0.1 * (rung - best) ** 2), rule())
     choice = choose(trials, CHANCE)
     assert choice.rung == best and not choice.at_edge
-    assert set(range(4)) <= set(trials) and {best - 1, best + 1} <= set(trials)
+    assert set(range(4)) <= set(trials) and set(range(best - 2, best + 3)) <= set(trials)
     assert sorted(trials) == list(range(min(trials), max(trials) + 1)), "no gap"
+
+
+def test_one_worse_rung_does_not_end_a_search() -> None:
+    bump = {4: 2.45}  # on a slope that goes on falling to 7
+    trials = search(lambda rung: trial(bump.get(rung, 2.0 + 0.1 * abs(rung - 7))), rule(max_lrs=12))
+    assert choose(trials, CHANCE).rung == 7
 
 
 def test_the_search_ends_at_the_cap_and_says_that_it_stands_at_an_edge() -> None:
     trials = search(lambda rung: trial(3.0 - 0.1 * rung), rule())
     assert len(trials) == 10 and choose(trials, CHANCE).rung == max(trials)
     assert choose(trials, CHANCE).at_edge
+
+
+def test_the_choice_is_the_vertex_of_the_parabola_around_the_best() -> None:
+    noise = {0: 0.0, 1: 0.004, 2: -0.03, 3: 0.01, 4: 0.0, 5: -0.004, 6: 0.0}
+    trials = {r: trial(2.2 + 0.01 * (r - 3) ** 2 + noise[r]) for r in noise}
+    assert best_rung(trials) == 2
+    near = list(range(0, 5))
+    square, slope, _ = np.polyfit(near, [trials[r].score for r in near], 2)
+    assert choose(trials, CHANCE).rung == round(-slope / (2 * square)) == smoothed_best(trials)
+
+
+def test_rungs_that_diverged_or_stand_on_a_cliff_do_not_bend_the_parabola() -> None:
+    scores = {0: 4.6, 1: 2.45, 2: 2.40, 3: 2.37, 4: 2.38, 5: 2.41}
+    trials = {rung: trial(score) for rung, score in scores.items()}
+    assert smoothed_best(trials) == 3
+    cliff = {**trials, 1: trial(4.5)}
+    near = [2, 3, 4, 5]
+    square, slope, _ = np.polyfit(near, [scores[r] for r in near], 2)
+    assert smoothed_best(cliff) == round(-slope / (2 * square))
+    assert smoothed_best({**cliff, 4: trial(2.38, diverged=1)}) == 3, "too few: the best itself"
 
 
 def test_the_fewest_diverged_come_first_then_the_loss_then_the_lower_rate() -> None:
@@ -61,7 +88,7 @@ def test_basin_and_largest_stable_rate() -> None:
     assert choice.largest_stable == 4 and not choice.stable_at_edge  # at 5 it had not learned, and 6 is luck
     diverged = choose({0: trial(2.0), 1: trial(2.1), 2: trial(CHANCE, diverged=1)}, CHANCE)
     assert diverged.largest_stable == 1
-    assert choose({0: trial(2.0), 1: trial(1.9), 2: trial(2.1)}, CHANCE).stable_at_edge
+    assert choose({0: trial(CHANCE), 1: trial(1.9), 2: trial(2.1)}, CHANCE).stable_at_edge
     assert choose({0: trial(CHANCE), 1: trial(CHANCE), 2: trial(CHANCE)}, CHANCE).largest_stable is None
 
 

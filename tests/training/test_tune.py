@@ -1,6 +1,7 @@
 """Tuning a cell, and training an arm's seeds in one process: what they leave, how they go on, what they refuse."""
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from altgrad.study.config import StudyConfig
 from altgrad.study.grid import study_arms, trial_id
 from altgrad.study.runs import ArmConfig, TuneConfig
 from altgrad.study.tuned import learning_rates, read_choice, read_choices
+from altgrad.study.tuning import Trial, best_rung, smoothed_best
+from altgrad.training.loop import Trainer
 from altgrad.training.process import Interrupts
 from altgrad.training.run import train_run
 from altgrad.training.sweep import train_arm
@@ -50,7 +53,6 @@ def test_the_choice_is_the_best_of_the_trials_and_every_trial_is_told(
 ) -> None:
     said: list[str] = []
     out = tmp_path / "tuning" / "cell.json"
-    out.parent.mkdir()
     assert tune_cell(cell, corpus_folder, tmp_path / "trials", out, said.append) == 0
     result = json.loads(out.read_text())
     scores: dict[float, list[float]] = {}
@@ -60,10 +62,11 @@ def test_the_choice_is_the_best_of_the_trials_and_every_trial_is_told(
         assert trial["run_id"] == trial_id(cell.arm, trial["lr"], trial["seed"])
         scores.setdefault(trial["lr"], []).append(summary["val_loss"])
     assert all(len(of_rate) == 2 for of_rate in scores.values())
-    assert result["lr"] == min(scores, key=lambda lr: sum(scores[lr]))
+    trials = {rung: Trial(sum(pair) / 2, 0, max(pair)) for rung, pair in enumerate(scores[lr] for lr in sorted(scores))}
+    assert result["lr"] == sorted(scores)[smoothed_best(trials)]
     assert result["lrs"] == len(scores) and list(scores)[:3] == [0.01, 0.01414, 0.02]
-    assert result["lr_at_edge"] == (result["lr"] in (min(scores), max(scores)))
-    best = min(sum(of_rate) / 2 for of_rate in scores.values())
+    assert result["lr_at_edge"] == (min(best_rung(trials), len(trials) - 1 - best_rung(trials)) < 2)
+    best = sum(scores[result["lr"]]) / 2
     inside = [lr for lr in scores if result["basin_low_lr"] <= lr <= result["basin_high_lr"]]
     assert all(sum(scores[lr]) / 2 <= 1.01 * best for lr in inside) and result["lr"] in inside
     assert read_choice(out, cell.arm) == result
@@ -83,6 +86,23 @@ def test_an_interrupted_search_goes_on_to_the_same_result(
     assert tune_cell(cell, corpus_folder, tmp_path / "b", tmp_path / "b.json", said.append) == 0
     assert sum("finished already" in line for line in said) == 2
     assert timeless(tmp_path / "a.json") == timeless(tmp_path / "b.json")
+
+
+def test_a_signal_that_comes_as_a_trial_ends_is_not_lost(
+    cell: TuneConfig, corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    def note(trainer: Trainer) -> float:
+        ended.append(trainer.run.run_id)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(trainer)
+
+    real = Trainer.evaluate
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "evaluate", lambda t: note(t) if t.step == t.run.training.steps else real(t))
+        assert tune_cell(cell, corpus_folder, tmp_path / "t", tmp_path / "t.json", silent) == 128 + signal.SIGTERM
+    assert len(ended) == 1 and (tmp_path / "t" / ended[0] / "summary.json").exists()
 
 
 def test_a_diverged_trial_is_a_result(study: StudyConfig, corpus_folder: Path, tmp_path: Path) -> None:
