@@ -23,6 +23,7 @@ from tests.analysis.simulate import (
     study_runs_frame,
     study_tables,
 )
+from tests.analysis.simulate_tuning import CASES, CHOICES, curve, null
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
 SIMULATIONS = 1000
@@ -110,3 +111,14 @@ def test_document_names_what_exists() -> None:
     assert "python -m tests.analysis.simulate" in text
     for function, path in re.findall(r"^\| `(\w+)` \| .* \| `(altgrad/[\w/]+\.py)` \|", text, re.MULTILINE):
         assert f"def {function}(" in (root / path).read_text(encoding="utf-8"), function
+
+
+@pytest.mark.parametrize("case", ["flat, inside the start", "flat, above the start", "lopsided, inside the start"])
+def test_the_parabola_keeps_false_verdicts_near_their_level_and_the_lowest_mean_does_not(case: str) -> None:
+    simulations = 400
+    loss = curve(*CASES[case])
+    before, after, regret = null(loss, CHOICES["parabola"], simulations, seed=1)
+    bound = 0.08 + 3 * standard_error(0.08, simulations)
+    assert before <= bound and after <= 0.016 + 3 * standard_error(0.016, simulations)
+    worse, _, more_regret = null(loss, CHOICES["lowest mean"], simulations, seed=1)
+    assert worse > before and more_regret > regret
