@@ -6,9 +6,10 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words
-from altgrad.figures.curves import studied_bands, update_curves
+from altgrad.figures.curves import crowded_words, studied_bands, update_curves
+from altgrad.figures.legends import update_legend
 from altgrad.figures.panels import in_first_storages, metric_columns, metric_rows
-from altgrad.figures.style import Encoding, FigureSpec, empty_figure, update_legend
+from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ def caption(tables: Tables) -> str:
         f"Left: the share of a format's finite codes that occur among a tensor's weights. Right: the entropy of the"
         f" histogram of codes, of 8 bits in an 8-bit format; both are means over the tensors in the format. Look for"
         f" formats that leave most of their bits unused, and for lines that fall: weights then gather on fewer codes."
-        f" {means_words(_bands(tables)['n'])}, shades their range."
+        f" {means_words(_bands(tables)['n'])}, shades their range.{crowded_words(tables)}"
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from altgrad.analysis.study_info import StudyInfo
+
 
 def seeds_words(counts: Iterable[int]) -> str:
     """Return how many seeds, for a caption: `n = 6 seeds`, or `n = 2 to 6 seeds`."""
@@ -31,3 +33,14 @@ def shown_words(data: pd.DataFrame, *columns: str) -> str:
     """Return a sentence that names what is shown of columns of which not everything is; nothing without rows."""
     places = data[list(columns)].drop_duplicates().itertuples(index=False, name=None)
     return "".join(f" Shown: {', '.join(place)}." for place in places)
+
+
+def hollow_words(info: StudyInfo, hollow: pd.Series) -> str:
+    """Return a sentence on hollow marks, for a caption; nothing where there is none.
+
+    Args:
+        info: The study, which says what a verdict asks for.
+        hollow: Whether each mark carries no verdict.
+    """
+    least = f"{info.min_seeds} seeds or {info.min_steps} steps"
+    return f" Hollow marks have fewer than {least} and carry no verdict." if hollow.any() else ""

@@ -5,7 +5,9 @@ import difflib
 from altgrad.errors import ReportError
 from altgrad.figures import (
     benefit,
+    benefit_by_geometry,
     capacity,
+    did_forest,
     edq,
     gradient_quality,
     grid_alignment,
@@ -13,25 +15,31 @@ from altgrad.figures import (
     layer_heatmap,
     loss_by_format,
     loss_curves,
-    lr_sweep,
+    lr_basins,
+    mechanism,
     rank_trends,
     stall_and_flips,
     stiffness_field,
     ulp_histograms,
+    update_collapse,
 )
 from altgrad.figures.style import FigureSpec
 
 FIGURES: dict[str, FigureSpec] = {
     module.FIGURE.name: module.FIGURE
     for module in (
-        loss_curves,
+        did_forest,
         benefit,
+        benefit_by_geometry,
         loss_by_format,
+        loss_curves,
+        lr_basins,
+        mechanism,
+        update_collapse,
+        layer_heatmap,
         stall_and_flips,
         edq,
         ulp_histograms,
-        layer_heatmap,
-        lr_sweep,
         stiffness_field,
         grid_alignment,
         capacity,

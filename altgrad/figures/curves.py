@@ -8,6 +8,7 @@ import pandas as pd
 
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
+from altgrad.figures.legends import update_legend
 from altgrad.figures.panels import GUIDE, PanelGrid, format_rows, say_empty, storage_columns
 from altgrad.figures.style import (
     CURVE,
@@ -17,7 +18,6 @@ from altgrad.figures.style import (
     in_order,
     marks_at,
     study_of,
-    update_legend,
 )
 
 if TYPE_CHECKING:
@@ -26,16 +26,37 @@ if TYPE_CHECKING:
 
 # https://sronpersonalpages.nl/~pault/, the scheme "muted": safe for color-blind readers, and not the updates' colors.
 LAYER_COLORS = ("#332288", "#CC6677", "#117733", "#44AA99", "#882255", "#999933")
-LAYER_MARKERS = ("<", "X", "d", "h", ">", "*")
+LAYER_MARKERS = ("<", "X", "d", "h", "8", "*")
+
+MOST_UPDATES = 5
+"""How many updates a panel of curves draws; more could not be told apart."""
 
 DrawUpdate = Callable[["Axes", Encoding, pd.DataFrame], None]
 
 
 def studied(tables: Tables, name: str, metrics: Iterable[str]) -> pd.DataFrame:
-    """Return a table's rows for some metrics, of cells with every layer in a format, the baseline left out."""
+    """Return what is drawn of a table's rows for some metrics, of cells with every layer in a format, no baseline."""
     data = tables[name]
     in_format = (data["layers"] == ALL) & (data["format"] != study_of(tables).baseline_format)
-    return data[in_format & data["metric"].isin(list(metrics))]
+    return first_updates(Encoding.of(tables), data[in_format & data["metric"].isin(list(metrics))])
+
+
+def first_updates(encoding: Encoding, data: pd.DataFrame) -> pd.DataFrame:
+    """Return a table's rows of the first `MOST_UPDATES` updates of each format and storage."""
+    place = ["format", "storage"]
+    cells = data[[*place, "update"]].drop_duplicates()
+    number = cells["update"].map(encoding.updates.index).groupby([cells[column] for column in place]).rank()
+    drawn = pd.MultiIndex.from_frame(cells[number <= MOST_UPDATES])
+    return data[pd.MultiIndex.from_frame(data[[*place, "update"]]).isin(drawn)]
+
+
+def crowded_words(tables: Tables) -> str:
+    """Return a sentence on which updates are drawn, where panels leave some out."""
+    cells = tables["cells"]
+    cells = cells[(cells["layers"] == ALL) & (cells["format"] != study_of(tables).baseline_format)]
+    if len(first_updates(Encoding.of(tables), cells)) == len(cells):
+        return ""
+    return f" A panel draws at most {MOST_UPDATES} updates: adamw, the primary one, and the next of the legend."
 
 
 def studied_bands(tables: Tables, metrics: Iterable[str], *, by_layer: bool = False) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words
-from altgrad.figures.curves import storage_rows, studied_bands
+from altgrad.figures.curves import crowded_words, storage_rows, studied_bands
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def caption(tables: Tables) -> str:
         f" at {UNIFORM} is where weights lie anywhere between the grid's points; 0 is on the grid, {FARTHEST} halfway"
         f" between two points. Look for masters that leave the line: training then draws weights to the grid, or away"
         f" from it. Weights stored in the format lie on the grid, unless their scale has moved since."
-        f" {means_words(_bands(tables)['n'])}, shades their range."
+        f" {means_words(_bands(tables)['n'])}, shades their range.{crowded_words(tables)}"
     )
 
 

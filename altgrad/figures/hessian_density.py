@@ -9,7 +9,8 @@ from altgrad.analysis.cells import CELL
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words, steps_words
-from altgrad.figures.curves import update_curves
+from altgrad.figures.curves import crowded_words, first_updates, update_curves
+from altgrad.figures.legends import update_legend
 from altgrad.figures.panels import Column, first_storages, format_rows
 from altgrad.figures.style import (
     BASELINE_COLOR,
@@ -18,7 +19,6 @@ from altgrad.figures.style import (
     empty_figure,
     in_order,
     study_of,
-    update_legend,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def make(tables: Tables) -> "Figure":
     """Draw one row a format; a column a storage and probe, the first left of the last; one line an update."""
     encoding, baseline = Encoding.of(tables), study_of(tables).baseline_format
     data = _probes(tables)
-    reference, studied = data[data["format"] == baseline], data[data["format"] != baseline]
+    reference = data[data["format"] == baseline]
+    studied = first_updates(encoding, data[data["format"] != baseline])
     if studied.empty:
         return empty_figure("No run with every layer in a format has probed the Hessian of its loss yet.")
     columns = [
@@ -59,7 +60,7 @@ def caption(tables: Tables) -> str:
         f" logarithmic axis; its integral is 1, and it is cut {DECADES} decades under the highest. Probes are each"
         f" cell's {_probes_words(data)}. Most eigenvalues lie near 0. Look for how far the right end reaches, which is"
         f" the sharpest direction and bounds the learning rate, for a left end below 0, and for formats that end"
-        f" sharper than the {baseline} baseline, the black line. {means_words(data['n'])}."
+        f" sharper than the {baseline} baseline, the black line. {means_words(data['n'])}.{crowded_words(tables)}"
     )
 
 
@@ -84,7 +85,7 @@ def _reference(axes: "Axes", rows: pd.DataFrame) -> None:
 
 def _line(axes: "Axes", encoding: Encoding, rows: pd.DataFrame) -> None:
     style = encoding.curve(rows["update"].iloc[0], len(rows))
-    axes.plot(rows["eigenvalue"], rows["density"], **style, zorder=3)
+    axes.plot(rows["eigenvalue"], rows["density"], **style)
 
 
 def _limit(axes: "Axes", densities: pd.Series) -> None:

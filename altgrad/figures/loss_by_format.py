@@ -1,18 +1,22 @@
-"""Where every format ends: validation loss at the chosen learning rate, by update and storage."""
+"""Where every format ends, and who is nearest to the baseline: validation loss by mantissa bits, update and storage."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from altgrad.analysis.cells import chosen_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import seeds_words
-from altgrad.figures.panels import keep_in_sight, side_by_side, storage_title
+from altgrad.figures.legends import update_legend
+from altgrad.figures.panels import keep_in_sight, mark_edge, side_by_side, storage_words
 from altgrad.figures.style import (
     BAND_COLOR,
     BASELINE_COLOR,
+    CURVE,
+    PRIMARY_CURVE,
     STORAGE_ORDER,
     Encoding,
     FigureSpec,
@@ -20,7 +24,6 @@ from altgrad.figures.style import (
     in_order,
     new_figure,
     study_of,
-    update_legend,
 )
 
 if TYPE_CHECKING:
@@ -28,36 +31,40 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPREAD = 0.55
+"""Share of a format's place that its updates are spread over."""
+
+BEYOND = 8.0
+"""How far the vertical axis reaches: this many times as far above the lowest as the median is."""
 
 
 def make(tables: Tables) -> "Figure":
-    """Draw one panel a storage, one group of marks a format."""
+    """Draw one panel a storage, one line an update through the formats by falling mantissa bits."""
     encoding, baseline = Encoding.of(tables), study_of(tables).baseline_format
     cells, runs = _chosen(tables)
-    studied = cells[cells["format"] != baseline]
-    reference = runs[runs["format"] == baseline]
+    studied, reference = cells[cells["format"] != baseline], cells[cells["format"] == baseline]
     if studied.empty:
         return empty_figure("No run with every layer in a format has ended yet.")
-    formats = in_order(studied["format"], encoding.formats)
+    formats = encoding.finest_first(studied["format"])
     updates = in_order(studied["update"], encoding.updates)
     storages = in_order(studied["storage"], STORAGE_ORDER)
     figure = new_figure(0.9 + 1.75 * len(storages))
     panels = figure.subplots(len(storages), 1, sharex=True, squeeze=False)[:, 0]
     for axes, storage in zip(panels, storages, strict=True):
-        if len(reference):
-            axes.axhspan(reference["score"].min(), reference["score"].max(), color=BAND_COLOR, linewidth=0, zorder=1)
-            axes.axhline(reference["score"].mean(), color=BASELINE_COLOR, linewidth=0.9, zorder=2)
+        here = studied[studied["storage"] == storage]
+        single = runs[(runs["storage"] == storage) & (runs["format"] != baseline)]
+        _reference(axes, reference)
         for update, offset in side_by_side(updates, SPREAD):
-            here = studied[(studied["storage"] == storage) & (studied["update"] == update)]
-            single = runs[(runs["storage"] == storage) & (runs["update"] == update) & (runs["format"] != baseline)]
-            _marks(axes, encoding, update, here, single, formats, offset)
-        _limit(axes, pd.concat([runs.loc[runs["storage"] == storage, "score"], reference["score"]]))
-        axes.set_title(storage_title(storage), loc="left")
+            _line(axes, encoding, here[here["update"] == update], formats, offset)
+            _seeds(axes, encoding, single[single["update"] == update], formats, offset)
+        _limit(axes, pd.concat([here["mean"], reference["mean"]]), single.loc[~_lost(single), "score"])
+        _beyond(axes, encoding, here, formats, dict(side_by_side(updates, SPREAD)))
+        axes.set_title(storage_words(storage), loc="left")
         axes.set_ylabel("val. loss (nats)")
         axes.grid(axis="x", visible=False)
         axes.set_xlim(-0.6, len(formats) - 0.4)
+    panels[-1].set_xlabel("format, by falling mantissa bits")
     panels[-1].set_xticks(range(len(formats)), [_tick(encoding, name) for name in formats])
-    update_legend(figure, encoding, updates, baseline if len(reference) else None, band=True, curves=False)
+    update_legend(figure, encoding, updates, baseline if len(reference) else None, band=True)
     return figure
 
 
@@ -65,12 +72,15 @@ def caption(tables: Tables) -> str:
     """Say what the marks are."""
     cells, _ = _chosen(tables)
     info = study_of(tables)
+    reported = "" if cells["tuned"].all() else " Where rates were listed, they were chosen on the seeds that are shown."
     return (
-        f"Validation loss at the end, each cell at its own chosen learning rate. Marks are means with their"
-        f" {info.confidence:.0%} t interval ({seeds_words(cells['n'])}), dots single seeds, crosses diverged runs,"
-        f" which score ln(vocabulary size). The band is the {info.baseline_format} baseline from its smallest to its"
-        f" largest seed, the black line its mean. The learning rate was chosen on the seeds that are shown. Each panel"
-        f" has its own vertical axis; an interval that leaves it is cut."
+        f"Validation loss at the end, each cell at its own chosen learning rate; formats stand by falling mantissa"
+        f" bits. Marks are means with their {info.confidence:.0%} t interval ({seeds_words(cells['n'])}), dots single"
+        f" seeds, crosses at the upper edge diverged runs, which score ln(vocabulary size). The band is the"
+        f" {info.baseline_format} baseline's interval, the black line its mean. Look for the marks nearest to it. Seeds"
+        f" move all cells alike, so that gaps paired by seed are surer than these intervals look. Each"
+        f" panel has its own vertical axis; a mean beyond it is written at its upper edge, an interval that leaves it"
+        f" is cut.{reported}"
     )
 
 
@@ -81,35 +91,59 @@ def _chosen(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     return cells, chosen_runs(tables["runs"], cells)
 
 
-def _limit(axes: "Axes", scores: pd.Series) -> None:
-    """Let single seeds decide the axis: with two of them an interval is thirteen times as wide as they lie apart."""
-    low, high = scores.min(), scores.max()
-    keep_in_sight(axes, low, high, room=0.12)
+def _lost(runs: pd.DataFrame) -> "pd.Series[bool]":
+    return runs["status"] == "diverged"
+
+
+def _reference(axes: "Axes", reference: pd.DataFrame) -> None:
+    for row in reference.to_dict("records"):
+        if np.isfinite([row["low"], row["high"]]).all():
+            axes.axhspan(row["low"], row["high"], color=BAND_COLOR, linewidth=0, zorder=1)
+        axes.axhline(row["mean"], color=BASELINE_COLOR, linewidth=0.9, zorder=2)
+
+
+def _line(axes: "Axes", encoding: Encoding, cells: pd.DataFrame, formats: Sequence[str], offset: float) -> None:
+    """Draw an update's means and intervals, and a line through them."""
+    if cells.empty:
+        return
+    update = cells["update"].iloc[0]
+    cells = cells.set_index("format").reindex([name for name in formats if name in set(cells["format"])])
+    x, color = [formats.index(name) + offset for name in cells.index], encoding.color(update)
+    width = (PRIMARY_CURVE if update == encoding.primary else CURVE)["linewidth"]
+    axes.vlines(x, cells["low"], cells["high"], color=color, linewidth=width, zorder=4)
+    axes.plot(x, cells["mean"], color=color, linestyle=encoding.dashes(update), linewidth=0.5 * width, zorder=3)
+    axes.plot(x, cells["mean"], marker=encoding.marker(update), markersize=4.5, color=color, linestyle="none", zorder=5)
+
+
+def _seeds(axes: "Axes", encoding: Encoding, runs: pd.DataFrame, formats: Sequence[str], offset: float) -> None:
+    if runs.empty:
+        return
+    color = encoding.color(runs["update"].iloc[0])
+    x = np.array([formats.index(name) + offset for name in runs["format"]])
+    lost = _lost(runs).to_numpy(bool)
+    axes.plot(x[~lost], runs.loc[~lost, "score"], ".", markersize=2.5, color=color, alpha=0.35, zorder=2)
+    mark_edge(axes, pd.Series(x[lost]), "x", 0.96, color=color, markersize=4.5, zorder=4)
+
+
+def _limit(axes: "Axes", means: pd.Series, seeds: pd.Series) -> None:
+    """Keep the means and single seeds in sight, but let no format that failed flatten the others."""
+    low, high = min([*means, *seeds]), max([*means, *seeds])
+    keep_in_sight(axes, low, min(high, max(low + BEYOND * (means.median() - low), means.min())), room=0.12)
+
+
+def _beyond(
+    axes: "Axes", encoding: Encoding, cells: pd.DataFrame, formats: Sequence[str], offsets: dict[str, float]
+) -> None:
+    """Write means that the axis does not reach at its upper edge."""
+    for row in cells[cells["mean"] > axes.get_ylim()[1]].to_dict("records"):
+        x, color = formats.index(row["format"]) + offsets[row["update"]], encoding.color(row["update"])
+        mark_edge(axes, pd.Series([x]), "^", 0.88, color=color, markersize=4, zorder=5)
+        place = axes.get_xaxis_transform()
+        axes.text(x, 0.82, f"{row['mean']:.2f}", transform=place, rotation=90, ha="center", va="top", fontsize=6)
 
 
 def _tick(encoding: Encoding, name: str) -> str:
     return name + "\n" + encoding.labels[name].replace(", ", "\n")
 
 
-def _marks(
-    axes: "Axes",
-    encoding: Encoding,
-    update: str,
-    cells: pd.DataFrame,
-    runs: pd.DataFrame,
-    formats: Sequence[str],
-    offset: float,
-) -> None:
-    color = encoding.color(update)
-    x = [formats.index(name) + offset for name in cells["format"]]
-    axes.vlines(x, cells["low"], cells["high"], color=color, linewidth=1.0, alpha=0.8, zorder=3)
-    axes.plot(x, cells["mean"], marker=encoding.marker(update), markersize=4.5, color=color, linestyle="none", zorder=5)
-    for diverged, mark, size in ((False, ".", 3.0), (True, "x", 4.5)):
-        part = runs[(runs["status"] == "diverged") == diverged]
-        places = [formats.index(name) + offset + 0.055 for name in part["format"]]
-        axes.plot(
-            places, part["score"], marker=mark, markersize=size, color=color, alpha=0.7, linestyle="none", zorder=4
-        )
-
-
-FIGURE = FigureSpec("loss_by_format", "Validation loss of each format, update and storage", make, caption)
+FIGURE = FigureSpec("loss_by_format", "Validation loss by format: who is nearest to the baseline", make, caption)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from altgrad.figures.style import MUTED, STORAGE_ORDER, STORAGE_WORDS, Encoding, in_order, name_row, new_figure
+from altgrad.figures.style import MUTED, STORAGE_ORDER, STORAGE_WORDS, Encoding, in_order, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 ROW_IN, HEAD_IN = 1.15, 0.75
 """Height in inches of a row of panels, and of what stands above and below them."""
-
-STORAGES = ("nearest", "master", "stochastic")
-"""In this order the first two that a study has are drawn where panels are by metric too: four columns fit the width."""
 
 GUIDE: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": ":", "zorder": 1}
 """How a line is drawn that stands at a value with a meaning."""
@@ -101,7 +98,12 @@ class PanelGrid:
 
 
 def storage_title(storage: str) -> str:
-    """Return the heading of a storage's column."""
+    """Return the heading of a storage's column, in two lines where it needs words."""
+    return storage_words(storage).replace(" (", "\n(")
+
+
+def storage_words(storage: str) -> str:
+    """Return what a storage is called, with what it means."""
     return STORAGE_WORDS.get(storage, storage)
 
 
@@ -123,7 +125,7 @@ def metric_columns(metrics: Mapping[str, str], data: pd.DataFrame) -> list[Colum
 
 def first_storages(data: pd.DataFrame) -> list[str]:
     """Return the at most two storages of a table that are drawn where panels are by metric or probe too."""
-    return in_order(data["storage"], STORAGES)[:2]
+    return in_order(data["storage"], STORAGE_ORDER)[:2]
 
 
 def in_first_storages(data: pd.DataFrame) -> pd.DataFrame:
@@ -174,6 +176,20 @@ def metric_rows(encoding: Encoding, data: pd.DataFrame, columns: Sequence[Column
     return grid
 
 
+def name_row(axes: "Axes", encoding: Encoding, name: str) -> None:
+    """Write a format's name, bias and max beside a row of panels."""
+    axes.annotate(name, (1.03, 0.58), xycoords="axes fraction", ha="left", va="bottom", fontsize=8, fontweight="bold")
+    axes.annotate(
+        encoding.labels[name].replace(", ", "\n"),
+        (1.03, 0.54),
+        xycoords="axes fraction",
+        ha="left",
+        va="top",
+        fontsize=6.5,
+        color=MUTED,
+    )
+
+
 def name_row_plainly(axes: "Axes", name: str) -> None:
     """Write a name beside a row of panels."""
     axes.annotate(name, (1.03, 0.5), xycoords="axes fraction", ha="left", va="center", fontsize=8, fontweight="bold")
@@ -190,6 +206,27 @@ def keep_in_sight(axes: "Axes", low: float, high: float, room: float = 0.08) -> 
     """Set the vertical axis to a range and some room beyond it, as a share of the range."""
     pad = room * (high - low) or 0.1
     axes.set_ylim(low - pad, high + pad)
+
+
+def log_axis(axes: "Axes", values: pd.Series, *, sparse: bool = False) -> None:
+    """Make the horizontal axis logarithmic and name round values on it, or, where few are in reach, those given.
+
+    Args:
+        axes: The panel.
+        values: What is drawn, above 0.
+        sparse: Whether to name powers of ten alone, where there are two.
+    """
+    from matplotlib.ticker import FixedLocator, NullFormatter
+
+    axes.set_xscale("log")
+    low, high = 0.99 * values.min(), 1.01 * values.max()
+    tens = [10.0**power for power in range(-12, 10)]
+    names = [x for x in tens if low <= x <= high]
+    if not sparse or len(names) < 2:
+        names = sorted(x for x in [*tens, *(3 * x for x in tens)] if low <= x <= high)
+    axes.xaxis.set_major_locator(FixedLocator(names if len(names) > 1 else sorted(values.unique())))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def side_by_side(updates: Sequence[str], share: float) -> list[tuple[str, float]]:

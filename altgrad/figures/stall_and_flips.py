@@ -7,9 +7,10 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import seeds_words
-from altgrad.figures.curves import band_curve, studied_bands, update_curves
+from altgrad.figures.curves import band_curve, crowded_words, studied_bands, update_curves
+from altgrad.figures.legends import update_legend
 from altgrad.figures.panels import in_first_storages, metric_columns, metric_rows
-from altgrad.figures.style import Encoding, FigureSpec, empty_figure, update_legend
+from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ def caption(tables: Tables) -> str:
         f" learning rate; lines are means over the seeds ({seeds_words(bands['n'])}), shades their range."
         f" Stall ratio: the share of weights with a nonzero gradient whose code did not change. With masters a stall is"
         f" only one of the view: the master keeps the update. Under nearest the update is lost. Flip rate: the share of"
-        f" all weights whose code changed, on a logarithmic axis; 0 is not drawn."
+        f" all weights whose code changed, on a logarithmic axis; 0 is not drawn.{crowded_words(tables)}"
     )
 
 

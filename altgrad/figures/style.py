@@ -1,7 +1,8 @@
 """One style for every figure: color, line style and marker are the update, panels the formats, thin lines the seeds.
 
-Colors are Okabe and Ito's, which color-blind readers can tell apart; in grey, updates are told apart by their line
-styles and markers. Formats never share a panel as lines, so that they need no line style of their own.
+Colors are Okabe and Ito's and three dark ones, which color-blind readers can tell apart; in grey, updates are told
+apart by their line styles and markers. The primary update's lines are wider than the others'. Formats need no line
+style of their own: where cells of several share a panel, a digit in the mark says which it is.
 Figures are drawn with the Agg object API: no global state, and the same tables give the same bytes.
 """
 
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from altgrad.analysis.study_info import StudyInfo, from_frame
 from altgrad.analysis.tables import Tables
 from altgrad.errors import AltGradError, ReportError
+from altgrad.study.grid import BASELINE_UPDATE
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH_IN = 8.0
@@ -59,8 +60,9 @@ METADATA: dict[str, dict[str, Any]] = {
 """What to leave out of a file by suffix: dates and version strings, which would change with the day and the machine."""
 
 # https://jfly.uni-koeln.de/color/ without its yellow, which is too light for lines; black is the baseline's.
-UPDATE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-UPDATE_MARKERS = ("o", "s", "^", "D", "v", "P")
+# The last three are dark, and as far from the others, for three kinds of color blindness, as the others are at least.
+UPDATE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4B0082", "#6E4A1E", "#004D40")
+UPDATE_MARKERS = ("o", "s", "^", "D", "v", "P", ">", "p", "H")
 UPDATE_DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 1.5)),
@@ -68,12 +70,18 @@ UPDATE_DASHES: tuple[Any, ...] = (
     (0, (6, 1.2, 1, 1.2)),
     (0, (2.5, 1)),
     (0, (4, 1, 1, 1, 1, 1)),
+    (0, (8, 2)),
+    (0, (1, 2)),
+    (0, (8, 1.2, 2.5, 1.2)),
 )
 MARKS = 6
 """How many marks a curve has, about; each update's begin at another point, so that they do not cover each other."""
 
-CURVE: dict[str, Any] = {"linewidth": 1.1, "markersize": 3.0}
-"""How wide a curve is, and how large its marks."""
+CURVE: dict[str, Any] = {"linewidth": 1.1, "markersize": 3.0, "zorder": 3}
+"""How wide a curve is, how large its marks, and which curves it covers."""
+
+PRIMARY_CURVE: dict[str, Any] = {"linewidth": 1.8, "markersize": 3.8, "zorder": 4}
+"""The same of the primary update, which stands out."""
 
 BASELINE_COLOR = "#000000"
 BAND_COLOR = "#C9C9C9"
@@ -83,8 +91,10 @@ STORAGE_WORDS = {
     "master": "master (FP32 beside the format)",
     "nearest": "nearest (in the format)",
     "stochastic": "stochastic (in the format)",
+    "eco": "eco (rounding error fed back)",
 }
-STORAGE_ORDER = ("nearest", "stochastic", "master")
+STORAGE_ORDER = ("nearest", "master", "stochastic", "eco")
+"""The two of the primary comparison, and then those that take away what it is about: lost updates."""
 
 
 @dataclass(frozen=True)
@@ -109,25 +119,32 @@ class Encoding:
     """Which color, marker and line style an update has, and what a format is called.
 
     Attributes:
-        updates: Updates in their order.
+        updates: Updates in their order: adamw, the primary one, the others.
+        primary: The geometry-aware update that was fixed beforehand; empty for none.
         formats: Formats in their order, the references last.
         labels: A format's name with its bias and max, by name.
+        mantissa_bits: A format's mantissa bits, by name.
     """
 
     updates: tuple[str, ...]
+    primary: str
     formats: tuple[str, ...]
     labels: dict[str, str]
+    mantissa_bits: dict[str, int]
 
     @classmethod
     def of(cls, tables: Tables) -> "Encoding":
         """Return the encoding that a study's tables give."""
-        formats = tables["formats"]
+        formats, table = tables["formats"], tables["updates"]
         columns = (formats["format"], formats["bias"], formats["max"])
-        labels = {name: f"bias {bias}, max {number_words(top)}" for name, bias, top in zip(*columns, strict=True)}
+        primary = table.loc[table["primary"], "update"].tolist()
+        plain = table.loc[table["update"] == BASELINE_UPDATE, "update"]
         return cls(
-            updates=tuple(tables["updates"]["update"]),
+            updates=tuple(dict.fromkeys([*plain, *primary, *table["update"]])),
+            primary=next(iter(primary), ""),
             formats=tuple(formats.sort_values("reference", kind="stable")["format"]),
-            labels=labels,
+            labels={name: f"bias {bias}, max {number_words(top)}" for name, bias, top in zip(*columns, strict=True)},
+            mantissa_bits=dict(zip(formats["format"], map(int, formats["mantissa_bits"]), strict=True)),
         )
 
     def color(self, update: str) -> str:
@@ -150,8 +167,12 @@ class Encoding:
             "linestyle": self.dashes(update),
             "marker": self.marker(update),
             "markevery": marks_at(number, len(self.updates), points),
-            **CURVE,
+            **(PRIMARY_CURVE if update == self.primary else CURVE),
         }
+
+    def finest_first(self, names: Iterable[str]) -> list[str]:
+        """Return the distinct formats by falling mantissa bits, of equals in their order."""
+        return sorted(in_order(names, self.formats), key=lambda name: -self.mantissa_bits[name])
 
 
 def marks_at(number: int, curves: int, points: int) -> tuple[int, int]:
@@ -188,62 +209,6 @@ def empty_figure(words: str) -> "Figure":
     figure = new_figure(1.4)
     figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=9, color=MUTED, wrap=True)
     return figure
-
-
-def update_legend(
-    figure: "Figure",
-    encoding: Encoding,
-    updates: Iterable[str],
-    baseline: str | None = None,
-    *,
-    band: bool = False,
-    curves: bool = True,
-) -> None:
-    """Put a legend of the updates, and of the baseline where there is one, above the panels.
-
-    Args:
-        figure: The figure.
-        encoding: What tells updates apart.
-        updates: Those that the figure shows.
-        baseline: The baseline's format, where it is drawn.
-        band: Whether the baseline is drawn with a band.
-        curves: Whether updates are drawn as curves, in their line styles; else as marks with bars.
-    """
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    handles: list[Any] = [
-        Line2D(
-            [],
-            [],
-            color=encoding.color(u),
-            linestyle=encoding.dashes(u) if curves else "-",
-            marker=encoding.marker(u),
-            markersize=4,
-            label=u,
-        )
-        for u in in_order(updates, encoding.updates)
-    ]
-    if baseline is not None:
-        line = Line2D([], [], color=BASELINE_COLOR, linewidth=1.0, label=f"{baseline} baseline")
-        handles.append((Patch(facecolor=BAND_COLOR), line) if band else line)
-    labels = [h[1].get_label() if isinstance(h, tuple) else h.get_label() for h in handles]
-    length, columns = 3.5 if curves else 2.0, min(len(handles), 6)
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, handlelength=length)
-
-
-def name_row(axes: "Axes", encoding: Encoding, name: str) -> None:
-    """Write a format's name, bias and max beside a row of panels."""
-    axes.annotate(name, (1.03, 0.58), xycoords="axes fraction", ha="left", va="bottom", fontsize=8, fontweight="bold")
-    axes.annotate(
-        encoding.labels[name].replace(", ", "\n"),
-        (1.03, 0.54),
-        xycoords="axes fraction",
-        ha="left",
-        va="top",
-        fontsize=6.5,
-        color=MUTED,
-    )
 
 
 def number_words(value: float) -> str:

@@ -9,9 +9,10 @@ from altgrad.analysis.cells import CELL
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words, steps_words
-from altgrad.figures.curves import studied, update_curves
+from altgrad.figures.curves import crowded_words, studied, update_curves
+from altgrad.figures.legends import update_legend
 from altgrad.figures.panels import GUIDE, format_rows, storage_columns
-from altgrad.figures.style import Encoding, FigureSpec, empty_figure, update_legend
+from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def caption(tables: Tables) -> str:
         f" probe ({steps_words(data['step'])}). Left of the dotted line, at half an ulp, rounding to nearest loses an"
         f" update; masters and stochastic rounding keep it. Updates of exactly 0 are in no bin, and what lies beyond"
         f" the outer bins is in them. Look for how much of an outline lies left of the line under nearest, and whether"
-        f" an update moves it to the right. {means_words(data['n'], 'shares')}."
+        f" an update moves it to the right. {means_words(data['n'], 'shares')}.{crowded_words(tables)}"
     )
 
 

@@ -10,9 +10,10 @@ import pytest
 from altgrad.analysis.tables import Tables
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
 from altgrad.study.config import StudyConfig
-from altgrad.study.runs import RunConfig
+from altgrad.study.runs import ArmConfig, RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study
+from tests.analysis.tuned import tuned_study, tuned_tables
 
 Studies = Callable[[str], Tables]
 
@@ -30,6 +31,26 @@ def rates(run: RunConfig, tensor: str) -> Rates:
     """Return rates by which `lm_head` stalls, and under nearest everything does a little more."""
     still = 500 if tensor == "lm_head.weight" else 200
     return Rates(flips=900 - still - 100 * (run.storage == "nearest"), updates=900)
+
+
+def best_rung(arm: ArmConfig) -> int:
+    """Return a cell's best rung: nearest wants four times the rate of masters."""
+    return {"nearest": 4, "master": 0}[arm.storage]
+
+
+def trial_loss(arm: ArmConfig, lr: float, seed: int) -> float | None:
+    """Return a loss that is best at a cell's best rung; under nearest the highest rung diverges for seed 102."""
+    rung = round(2 * math.log2(lr / 0.01))
+    if arm.storage == "nearest" and rung == 7 and seed == 102:
+        return None
+    base = {"BF16": 2.0, "E4M3": 2.1, "E7M0": 2.5}[arm.format] - 0.02 * (arm.update == "manifold")
+    return base + 0.002 * (seed - 100) + 0.03 * (rung - best_rung(arm)) ** 2
+
+
+def final_loss(run: RunConfig) -> float:
+    """Return an evaluated loss, above that of tuning and apart for every cell and seed."""
+    cost = {"BF16": 0.03, "E4M3": 0.13, "E7M0": 0.53}[run.format] + 0.01 * (run.storage == "nearest")
+    return 2.0 + cost - 0.02 * (run.update == "manifold") * (1 + 0.1 * run.seed) + 0.004 * run.seed**2
 
 
 GRID: dict[str, Any] = {"storages": ["master"], "layers": ["all"], "seeds": [1, 2, 3]}
@@ -52,13 +73,15 @@ MADE: dict[str, Tables] = {}
 
 @pytest.fixture(scope="session")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
-    """Return what gives a study's tables and statistics by name; `empty` has no run at all."""
+    """Return what gives a study's tables and statistics by name; `empty` has no run at all, `tuned` tunes its rates."""
 
     def get(name: str) -> Tables:
         if name not in MADE:
             folder: Path = tmp_path_factory.mktemp("results")
             if name == "empty":
                 MADE[name] = Pipeline(folder)(make_study(), lambda run: math.nan)
+            elif name == "tuned":
+                MADE[name] = tuned_tables(tuned_study(make_study), folder, best_rung, trial_loss, final_loss)
             elif name == "all diverged":
                 MADE[name] = Pipeline(folder)(make_study(), lambda run: None)
             else:
@@ -90,4 +113,30 @@ def distinct(studies: Studies) -> Tables:
         bands=bands.assign(low=bands["mean"] - 0.125, high=bands["mean"] + 0.125),
         distribution_bands=numbered("distribution_bands", "share", 0.125, 0.875),
         hessian_bands=numbered("hessian_bands", "density", 0.5, 2.0),
+    )
+
+
+@pytest.fixture(scope="session")
+def several(studies: Studies) -> Tables:
+    """The sweep with a second geometry-aware update, `another`, beside the primary one, and sign-flip intervals."""
+    tables = studies("sweep")
+
+    def doubled(name: str) -> pd.DataFrame:
+        data = tables[name]
+        own = data[data["update"] == "manifold"]
+        return pd.concat([own.assign(update="another"), data], ignore_index=True)
+
+    compared = doubled("comparisons")
+    compared = compared.assign(flip_low=compared["low"] - 0.01, flip_high=compared["high"] + 0.01)
+    differences = doubled("differences")
+    moved = {
+        "mean": compared["mean"] - 0.05 * (compared["update"] == "another"),
+        "flip_high": compared["flip_high"].where(compared["format"] != "E7M0", math.inf),
+    }
+    return replaced(
+        tables,
+        updates=doubled("updates").assign(primary=lambda data: data["update"] == "manifold"),
+        comparisons=compared.assign(**moved),
+        differences=differences.assign(value=np.linspace(-0.1, 0.1, len(differences))),
+        mechanism=doubled("mechanism"),
     )

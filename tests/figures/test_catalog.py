@@ -15,6 +15,8 @@ from tests.figures.conftest import Studies
 # A new figure is a row here: what it says where there is nothing to draw, and a word of its caption.
 WORDS = {
     "loss_curves": ("No run with every layer in a format has a validation loss yet.", "baseline"),
+    "did_forest": ("No geometry-aware update has runs under nearest and under master", "inverted sign-flip intervals"),
+    "benefit_by_geometry": ("No geometry-aware update has an AdamW run", "0 is a uniform grid"),
     "benefit": ("No geometry-aware update has an AdamW run", "95% t intervals"),
     "loss_by_format": ("No run with every layer in a format has ended yet.", "95% t interval"),
     "stall_and_flips": (
@@ -27,7 +29,9 @@ WORDS = {
         "at half an ulp, rounding to nearest loses an update",
     ),
     "layer_heatmap": ("No run has counted anything by layer type yet.", "low is good"),
-    "lr_sweep": ("Every cell was run at one learning rate only", "at the edge of the learning rates"),
+    "lr_basins": ("Every cell was run at one learning rate only", "Shades are basins"),
+    "mechanism": ("No run whose weights stand on the grid has a baseline", "No correlation is proof of a cause"),
+    "update_collapse": ("No cell's learning rate was tuned", "over each other at the right"),
     "stiffness_field": (
         "No run with every layer in a format has probed the grid's spacing at its weights yet.",
         "Look for bands that climb",
@@ -67,7 +71,7 @@ def test_without_runs_the_figure_says_so(studies: Studies, name: str) -> None:
     assert not figure.axes
 
 
-@pytest.mark.parametrize("study", ["layers", "all diverged", "reference"])
+@pytest.mark.parametrize("study", ["layers", "all diverged", "reference", "tuned"])
 @pytest.mark.parametrize("name", WORDS)
 def test_every_figure_can_be_made_of_every_study(studies: Studies, name: str, study: str) -> None:
     with rc_context(RC):
@@ -75,7 +79,7 @@ def test_every_figure_can_be_made_of_every_study(studies: Studies, name: str, st
     assert figure.axes or figure.texts
 
 
-@pytest.mark.parametrize("study", ["sweep", "one seed"])
+@pytest.mark.parametrize("study", ["sweep", "one seed", "tuned"])
 @pytest.mark.parametrize("name", WORDS)
 def test_no_text_leaves_the_page(studies: Studies, name: str, study: str) -> None:
     with rc_context(RC):
@@ -92,7 +96,7 @@ def test_no_text_leaves_the_page(studies: Studies, name: str, study: str) -> Non
 
 @pytest.mark.parametrize("name", WORDS)
 def test_captions_say_how_many_seeds(studies: Studies, name: str) -> None:
-    caption = FIGURES[name].caption(studies("sweep"))
+    caption = FIGURES[name].caption(studies("tuned"))
     assert WORDS[name][1] in caption and "n = 3 seeds" in caption
     assert caption.endswith(".") and "\n" not in caption
 

@@ -1,78 +1,125 @@
 """What is drawn is what the tables say: figures compute nothing."""
 
-import numpy as np
-import pytest
-from matplotlib import rc_context
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
+import math
 
-from altgrad.figures import benefit, layer_heatmap, loss_by_format, loss_curves, lr_sweep, stall_and_flips
+import numpy as np
+import pandas as pd
+import pytest
+
+from altgrad.analysis.cells import CELL, chosen_runs
+from altgrad.analysis.tables import Tables
+from altgrad.figures import layer_heatmap, loss_by_format, loss_curves, lr_basins, stall_and_flips
 from altgrad.figures.captions import seeds_words
-from altgrad.figures.style import RC, UPDATE_COLORS, Encoding, FigureSpec, number_words
-from tests.figures.conftest import Studies
+from altgrad.figures.style import UPDATE_COLORS, FigureSpec, number_words
+from tests.figures.conftest import Studies, replaced
+from tests.figures.drawn import Points, bars, make, marks, strokes, words
 
 ADAMW, MANIFOLD = UPDATE_COLORS[:2]
 
 
-def make(spec: FigureSpec, studies: Studies, study: str) -> Figure:
-    with rc_context(RC):
-        return spec.make(studies(study))
+def curves(tables: Tables, **place: str) -> pd.DataFrame:
+    """Return validation losses of the runs at the chosen learning rate of some cells, by step and seed."""
+    runs = chosen_runs(tables["runs"], tables["cells"])
+    runs = runs[(runs[list(place)] == list(place.values())).all(axis=1)]
+    losses = tables["curves"].query("metric == 'val_loss'").merge(runs[["run_id", "seed"]], on="run_id")
+    return losses.pivot(index="step", columns="seed", values="value")
 
 
-def lines(figure: Figure, panel: int, color: str) -> list[tuple[list[float], list[float]]]:
-    """Return the data of a panel's lines of a color."""
-    found = [line for line in figure.axes[panel].lines if to_hex(line.get_color()).upper() == color]
-    return [(list(map(float, line.get_xdata())), list(map(float, line.get_ydata()))) for line in found]
+def line(values: pd.Series) -> Points:
+    return [pytest.approx(pair) for pair in values.items()]
 
 
-def test_loss_curves_show_mean_seeds_and_baseline(studies: Studies) -> None:
-    figure = make(loss_curves.FIGURE, studies, "sweep")
-    bands = studies("sweep")["bands"].query("metric == 'val_loss' and update == 'adamw'")
-    cell = bands.query("format == 'E4M3' and storage == 'nearest'")
-    drawn = lines(figure, 0, ADAMW)
-    assert len(drawn) == 4  # three seeds and their mean
-    assert drawn[-1] == (cell["step"].tolist(), pytest.approx(cell["mean"].tolist()))
-    baseline = bands.query("format == 'BF16'")
-    assert lines(figure, 0, "#000000") == [(baseline["step"].tolist(), pytest.approx(baseline["mean"].tolist()))]
-    assert figure.axes[0].collections  # the baseline's band
+def test_loss_curves_show_each_seed_above_the_baseline(studies: Studies) -> None:
+    tables = studies("sweep")
+    figure = make(loss_curves.FIGURE, tables)
+    above = curves(tables, format="E4M3", storage="nearest", update="manifold") - curves(tables, format="BF16")
+    assert above.shape == (2, 3) and above.to_numpy().std() > 0
+    drawn = strokes(figure.axes[0], MANIFOLD)
+    assert drawn == [*(line(above[seed]) for seed in (1, 2, 3)), line(above.mean(axis=1))]
+    ((left, right),) = strokes(figure.axes[0], "#000000")
+    assert left[1] == right[1] == 0
+    ends = tables["cells"].query("format == 'BF16'")["mean"].item()
+    assert f"the baseline, which itself ends at {ends:.3f} nats" in loss_curves.FIGURE.caption(tables)
+
+
+def test_loss_curves_without_a_baseline_show_the_loss_itself(studies: Studies) -> None:
+    tables = studies("sweep")
+    runs = tables["runs"]
+    figure = make(loss_curves.FIGURE, replaced(tables, runs=runs[runs["format"] != "BF16"]))
+    losses = curves(tables, format="E4M3", storage="nearest", update="adamw")
+    assert strokes(figure.axes[0], ADAMW)[-1] == line(losses.mean(axis=1))
+    assert not strokes(figure.axes[0], "#000000")
+    assert figure.axes[0].get_ylabel() == "val. loss (nats)"
+
+
+def test_means_end_where_the_first_seed_ends(studies: Studies) -> None:
+    tables = studies("sweep")
+    runs, losses = chosen_runs(tables["runs"], tables["cells"]), tables["curves"]
+    short = runs.query("format == 'E4M3' and storage == 'nearest' and update == 'adamw' and seed == 2")["run_id"].item()
+    cut = losses[(losses["run_id"] != short) | (losses["step"] < 40)]
+    drawn = strokes(make(loss_curves.FIGURE, replaced(tables, curves=cut)).axes[0], ADAMW)
+    assert [[x for x, _ in curve] for curve in drawn] == [[20, 40], [20], [20, 40], [20]]
 
 
 def test_loss_curves_mark_divergence(studies: Studies) -> None:
-    figure = make(loss_curves.FIGURE, studies, "all diverged")
-    crosses = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "x"]
-    assert len(crosses) == 8 and all(list(line.get_xdata()) == [20, 20, 20] for line in crosses)
+    figure = make(loss_curves.FIGURE, studies("all diverged"))
+    crosses = [cross for axes in figure.axes for cross in axes.lines if cross.get_marker() == "x"]
+    assert len(crosses) == 8 and all(list(cross.get_xdata()) == [20, 20, 20] for cross in crosses)
 
 
-def test_benefit_shows_means_intervals_and_seeds(studies: Studies) -> None:
-    figure = make(benefit.FIGURE, studies, "sweep")
-    rows = studies("sweep")["comparisons"].query("estimand == 'benefit' and storage == 'nearest'")
-    means = [x[0] for x, _ in lines(figure, 0, MANIFOLD) if len(x) == 1]
-    assert means == pytest.approx(rows["mean"].tolist())
-    drawn = [path for c in figure.axes[0].collections for path in c.get_segments()]
-    assert [tuple(segment[:, 0]) for segment in drawn] == [
-        pytest.approx(pair) for pair in zip(rows["low"], rows["high"], strict=True)
-    ]
-    assert len(figure.axes) == 3  # two storages and the difference in differences
-
-
-def test_benefit_without_enough_seeds_is_hollow(studies: Studies) -> None:
-    figure = make(benefit.FIGURE, studies, "one seed")
-    marks = [line for line in figure.axes[0].lines if line.get_marker() == "s"]
-    assert {to_hex(mark.get_markerfacecolor()) for mark in marks} == {"#ffffff"}
-    assert "Hollow marks have fewer than 3 seeds" in benefit.FIGURE.caption(studies("one seed"))
-    assert "Hollow" not in benefit.FIGURE.caption(studies("sweep"))
-
-
-def test_loss_by_format_shows_the_chosen_cells(studies: Studies) -> None:
-    figure = make(loss_by_format.FIGURE, studies, "sweep")
-    cells = studies("sweep")["cells"].query("chosen and storage == 'nearest' and update == 'manifold'")
-    assert lines(figure, 0, MANIFOLD)[0][1] == pytest.approx(cells["mean"].tolist())
+def test_loss_by_format_shows_means_intervals_and_seeds(studies: Studies) -> None:
+    tables = studies("tuned")
+    figure = make(loss_by_format.FIGURE, tables)
+    cells = tables["cells"].query("storage == 'nearest' and update == 'manifold'").set_index("format")
+    cells = cells.loc[["E4M3", "E7M0"]]
+    axes = figure.axes[0]
+    means = marks(axes, MANIFOLD, "s")
+    assert [y for _, y in means] == pytest.approx(cells["mean"].tolist())
+    assert strokes(axes, MANIFOLD) == [means]
+    ends = [(low[1], high[1]) for low, high in bars(axes, MANIFOLD)]
+    assert ends == [pytest.approx(pair) for pair in zip(cells["low"], cells["high"], strict=True)]
+    seeds = tables["runs"].query("storage == 'nearest' and update == 'manifold'")["score"]
+    assert sorted(y for _, y in marks(axes, MANIFOLD, ".")) == pytest.approx(sorted(seeds))
     labels = [text.get_text() for text in figure.axes[-1].get_xticklabels()]
     assert labels == ["E4M3\nbias 7\nmax 448", "E7M0\nbias 63\nmax 2^63"]
 
 
+def test_loss_by_format_shows_the_baseline_with_its_interval(studies: Studies) -> None:
+    tables = studies("tuned")
+    baseline = tables["cells"].query("format == 'BF16'")
+    for axes in make(loss_by_format.FIGURE, tables).axes:
+        (band,) = axes.patches
+        assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx(
+            (baseline["low"].item(), baseline["high"].item())
+        )
+        assert [end[1] for end in strokes(axes, "#000000")[0]] == [pytest.approx(baseline["mean"].item())] * 2
+    assert "they were chosen on the seeds" not in loss_by_format.FIGURE.caption(tables)
+    assert "they were chosen on the seeds" in loss_by_format.FIGURE.caption(studies("sweep"))
+
+
+def test_a_format_that_failed_does_not_flatten_the_others(studies: Studies) -> None:
+    tables = studies("tuned")
+    cells = tables["cells"]
+    failed = (cells["format"] == "E7M0") & (cells["update"] == "adamw") & (cells["storage"] == "nearest")
+    lost = cells.assign(mean=cells["mean"].mask(failed, 123.456))
+    axes = make(loss_by_format.FIGURE, replaced(tables, cells=lost)).axes[0]
+    assert axes.get_ylim()[1] < 10
+    assert words(axes) == ["123.46"]
+    assert [y for _, y in marks(axes, ADAMW, "^")] == [0.88]  # a share of the panel's height
+
+
+def test_loss_by_format_marks_diverged_runs_at_the_edge(studies: Studies) -> None:
+    tables = studies("tuned")
+    runs = tables["runs"]
+    first = runs.query("format == 'E4M3' and storage == 'nearest' and update == 'adamw'")["run_id"].iloc[0]
+    lost = runs.assign(status=runs["status"].mask(runs["run_id"] == first, "diverged"))
+    axes = make(loss_by_format.FIGURE, replaced(tables, runs=lost)).axes[0]
+    ((x, _),) = marks(axes, ADAMW, "x")
+    assert x == marks(axes, ADAMW, "o")[0][0] and len(marks(axes, ADAMW, ".")) == 5
+
+
 def test_stall_and_flips_show_both_storages(studies: Studies) -> None:
-    figure = make(stall_and_flips.FIGURE, studies, "sweep")
+    figure = make(stall_and_flips.FIGURE, studies("sweep"))
     assert [axes.get_title() for axes in figure.axes[:4]] == [
         "stall ratio, nearest",
         "stall ratio, master",
@@ -81,68 +128,78 @@ def test_stall_and_flips_show_both_storages(studies: Studies) -> None:
     ]
     bands = studies("sweep")["bands"].query("format == 'E4M3' and layer_type == 'all' and storage == 'nearest'")
     flips = bands.query("metric == 'flip_rate' and update == 'adamw'")
-    assert lines(figure, 2, ADAMW)[0][1] == pytest.approx(flips["mean"].tolist())
+    assert strokes(figure.axes[2], ADAMW) == [line(flips.set_index("step")["mean"])]
 
 
-def test_layer_heatmap_shows_loss_where_layer_types_stood_alone(studies: Studies) -> None:
-    figure = make(layer_heatmap.FIGURE, studies, "layers")
-    gaps = studies("layers")["comparisons"].query("estimand == 'gap' and storage == 'nearest' and update == 'adamw'")
-    wide = gaps.query("layers != 'all'").pivot(index="layers", columns="format", values="mean")
-    image = figure.axes[0].images[0].get_array()
-    np.testing.assert_allclose(image, wide.loc[["mlp", "lm_head"], ["E4M3", "E7M0"]])
-    assert "that layer type alone in the format" in layer_heatmap.FIGURE.caption(studies("layers"))
+KINDS, FORMATS = ["mlp", "lm_head"], ["E4M3", "E7M0"]
+
+
+def test_layer_heatmap_shows_gap_and_benefit_where_layer_types_stood_alone(studies: Studies) -> None:
+    tables = studies("layers")
+    figure = make(layer_heatmap.FIGURE, tables)
+    single = tables["comparisons"].query("storage == 'nearest' and layers != 'all'")
+    panels = [("gap", "adamw"), ("gap", "manifold"), ("benefit", "manifold")]
+    for axes, (estimand, update) in zip(figure.axes, panels, strict=False):
+        rows = single.query(f"estimand == '{estimand}' and update == '{update}'").set_index(["layers", "format"])
+        values = rows["mean"].unstack().loc[KINDS, FORMATS].to_numpy()
+        np.testing.assert_allclose(axes.images[0].get_array(), values)
+        assert words(axes)[:4] == [f"{value + 0.0:.3f}" for value in values.ravel().round(3)]
+        assert words(axes)[4] == f"{estimand}\n{update}"
+        excluded = ((rows["low"] > 0) | (rows["high"] < 0)).unstack().loc[KINDS, FORMATS].to_numpy().ravel()
+        assert [text.get_fontweight() == "bold" for text in axes.texts[:4]] == excluded.tolist()
+    assert [axes.get_xlabel().split(" (")[0] for axes in figure.axes[3:]] == [
+        "gap to the baseline",
+        "benefit over adamw",
+    ]
+    assert "Runs with one layer type alone in the format" in layer_heatmap.FIGURE.caption(tables)
+
+
+def test_the_benefit_is_colored_around_0(studies: Studies) -> None:
+    figure = make(layer_heatmap.FIGURE, studies("layers"))
+    low, high = figure.axes[2].images[0].get_clim()
+    assert low == -high < 0
 
 
 def test_layer_heatmap_falls_back_to_stalls_and_says_so(studies: Studies) -> None:
-    figure = make(layer_heatmap.FIGURE, studies, "one seed")
+    figure = make(layer_heatmap.FIGURE, studies("one seed"))
     image = figure.axes[0].images[0].get_array()
     # flips of 900 updates: 600 and, in lm_head, 300 under nearest
     np.testing.assert_allclose(image[:, 0], [1 - 600 / 900] * 3 + [1 - 300 / 900])
     assert "no runs with one layer type alone" in layer_heatmap.FIGURE.caption(studies("one seed"))
 
 
-def test_lr_sweep_marks_the_chosen_rate_and_divergence(studies: Studies) -> None:
-    figure = make(lr_sweep.FIGURE, studies, "sweep")
-    full = [line for line in figure.axes[0].lines if line.get_markersize() == 5.0]
-    assert [list(line.get_xdata()) for line in full] == [[0.02], [0.02]]
-    e7m0_nearest = figure.axes[2]
-    crosses = [line for line in e7m0_nearest.lines if line.get_marker() == "x" and len(line.get_xdata())]
-    assert [list(line.get_xdata()) for line in crosses] == [[0.04], [0.04]]
-    assert "In 0 of 9 cells the best stands at the edge" in lr_sweep.FIGURE.caption(studies("sweep"))
+def test_layer_heatmap_says_nothing_of_layer_types_without_a_loss(studies: Studies) -> None:
+    tables = studies("layers")
+    compared = tables["comparisons"]
+    gone = compared["mean"].mask((compared["layers"] == "mlp") & (compared["format"] == "E7M0"), math.nan)
+    axes = make(layer_heatmap.FIGURE, replaced(tables, comparisons=compared.assign(mean=gone))).axes[0]
+    assert words(axes)[1] == "-"
 
 
 def test_a_reference_format_in_a_grid_is_drawn_like_any_other(studies: Studies) -> None:
-    cell = studies("reference")["bands"].query("format == 'FP16' and metric == 'val_loss'")
-    figure = make(loss_curves.FIGURE, studies, "reference")
-    assert lines(figure, 1, ADAMW)[-1] == (cell["step"].tolist(), pytest.approx(cell["mean"].tolist()))
-    assert [text.get_text() for text in figure.axes[1].texts][:2] == ["FP16", "bias 15\nmax 65504"]
-    rates = studies("reference")["cells"].query("format == 'FP16'")
-    drawn = lines(make(lr_sweep.FIGURE, studies, "reference"), 1, ADAMW)
-    assert (rates["lr"].tolist(), pytest.approx(rates["mean"].tolist())) in drawn
+    tables = studies("reference")
+    above = curves(tables, format="FP16") - curves(tables, format="BF16")
+    figure = make(loss_curves.FIGURE, tables)
+    assert strokes(figure.axes[1], ADAMW)[-1] == line(above.mean(axis=1))
+    assert words(figure.axes[1])[:2] == ["FP16", "bias 15\nmax 65504"]
+    rates = tables["cells"].query("format == 'FP16'").set_index("lr")["mean"]
+    assert strokes(make(lr_basins.FIGURE, tables).axes[1], ADAMW) == [line(rates)]
 
 
 @pytest.mark.parametrize("spec", [loss_curves.FIGURE, stall_and_flips.FIGURE], ids=lambda spec: spec.name)
 def test_without_color_curves_differ_by_line_style_and_marks(studies: Studies, spec: FigureSpec) -> None:
-    figure = make(spec, studies, "sweep")
+    figure = make(spec, studies("sweep"))
     for axes in figure.axes:
-        curves = [line for line in axes.lines if line.get_marker() in ("o", "s")]
-        assert [(line.get_marker(), line.get_linestyle()) for line in curves] == [("o", "-"), ("s", "--")]
+        drawn = [curve for curve in axes.lines if curve.get_marker() in ("o", "s")]
+        assert [(curve.get_marker(), curve.get_linestyle()) for curve in drawn] == [("o", "-"), ("s", "--")]
+        assert drawn[0].get_linewidth() < drawn[1].get_linewidth()  # the primary update stands out
     handles = figure.legends[0].get_lines()[:2]
-    assert [(line.get_marker(), line.get_linestyle()) for line in handles] == [("o", "-"), ("s", "--")]
+    assert [(curve.get_marker(), curve.get_linestyle()) for curve in handles] == [("o", "-"), ("s", "--")]
 
 
-def test_marks_of_two_updates_stand_on_different_points(studies: Studies) -> None:
-    encoding = Encoding.of(studies("sweep"))
-    assert [encoding.curve(update, 60)["markevery"] for update in encoding.updates] == [(0, 10), (5, 10)]
-    assert [encoding.curve(update, 3)["markevery"] for update in encoding.updates] == [(0, 1), (0, 1)]
-
-
-def test_updates_keep_color_marker_and_line_style(studies: Studies) -> None:
-    encoding = Encoding.of(studies("sweep"))
-    assert (encoding.color("adamw"), encoding.marker("adamw")) == (ADAMW, "o")
-    assert (encoding.color("manifold"), encoding.marker("manifold")) == (MANIFOLD, "s")
-    assert encoding.dashes("adamw") != encoding.dashes("manifold")
-    assert encoding.formats == ("E4M3", "E7M0", "BF16")
+def test_every_cell_of_the_tuned_study_has_its_own_mean(studies: Studies) -> None:
+    cells = studies("tuned")["cells"]
+    assert cells["tuned"].all() and cells["mean"].round(9).nunique() == len(cells) == len(cells[CELL].drop_duplicates())
 
 
 def test_words() -> None:

@@ -7,8 +7,8 @@ from matplotlib import rc_context
 from altgrad.analysis.tables import Tables
 from altgrad.figures import capacity, gradient_quality, stall_and_flips
 from altgrad.figures.captions import shown_words, steps_words
-from altgrad.figures.panels import fullest
-from altgrad.figures.style import RC, FigureSpec, draw
+from altgrad.figures.panels import fullest, log_axis
+from altgrad.figures.style import RC, FigureSpec, draw, new_figure
 from tests.figures.conftest import replaced
 
 BY_STORAGE = [capacity.FIGURE, gradient_quality.FIGURE, stall_and_flips.FIGURE]
@@ -36,6 +36,25 @@ def test_the_fullest_value_is_shown_and_of_equals_the_first() -> None:
     data = pd.DataFrame({"format": ["A", "A", "B", "B", "A"], "storage": ["x", "y", "y", "z", "z"]})
     assert fullest(data, "storage", ["x", "z", "y"]) == "z"
     assert fullest(data[data["storage"] != "z"], "storage", ["x", "z", "y"]) == "y"
+
+
+@pytest.mark.parametrize(
+    ("values", "sparse", "expected"),
+    [
+        ([0.001, 0.02], False, [0.001, 0.003, 0.01]),
+        ([0.001, 0.02], True, [0.001, 0.01]),
+        ([0.002, 0.04], True, [0.003, 0.01, 0.03]),  # one power of ten would name no distance
+        ([0.004, 0.006, 0.004], False, [0.004, 0.006]),
+    ],
+)
+def test_logarithmic_axes_name_round_values(values: list[float], sparse: bool, expected: list[float]) -> None:
+    axes = new_figure(2).subplots()
+    axes.plot(values, values)
+    log_axis(axes, pd.Series(values), sparse=sparse)
+    axes.figure.canvas.draw()
+    assert list(axes.get_xticks()) == pytest.approx(expected)
+    assert [label.get_text() for label in axes.get_xticklabels()] == [f"{value:g}" for value in expected]
+    assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
 
 
 def test_words_of_captions() -> None:
