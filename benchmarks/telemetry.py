@@ -1,6 +1,8 @@
 """What telemetry costs: training with everything on, as often as by default, against training with nothing on."""
 
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -20,13 +22,15 @@ from altgrad.training.progress import Progress
 from altgrad.training.setup import build, build_model
 from benchmarks.rows import Result, Row, Target
 from benchmarks.setting import Setting
-from benchmarks.timing import Times, interleave
+from benchmarks.timing import interleave
 from benchmarks.tiny import WINDOW, make_corpus, make_run
 
-_SHAPE = {"n_layer": 4, "n_head": 5, "n_embd": 320, "block_size": 256}
-_BATCH = 8
+_SHAPE = {"n_layer": 4, "n_head": 4, "n_embd": 256, "block_size": 256}
+_BATCH = 4
 _TARGET = Target(1.10)
 _ENDLESS = 10**6
+_ROUNDS = 3
+"""Probes take many steps each: few are timed, beside windows of steps with nothing on."""
 
 
 def run(setting: Setting) -> Result:
@@ -92,15 +96,24 @@ def _probe(setting: Setting, off: _Training, on: _Training, group: str, kind: st
         prober.before_update(1, on.trainer.parts)
         prober.after_update(1, on.trainer.parts)
 
-    few = interleave({"step": off.trainer.advance, "probe": probe}, setting, budget_s=6.0)
-    low, middle, high = _shares(few, every)
-    return Row(f"training, {kind}: {group} probes every {every} steps", middle, "of a step", low, high)
-
-
-def _shares(times: Times, every: int) -> tuple[float, float, float]:
-    ratios = times.samples["probe"] / times.samples["step"] / every
+    off.trainer.advance()
+    probe()
+    samples: dict[str, list[float]] = {"step": [], "probe": []}
+    for _ in range(_ROUNDS):
+        samples["step"].append(_seconds(off.window) / WINDOW)
+        samples["probe"].append(_seconds(probe))
+    ratios = np.array(samples["probe"]) / np.array(samples["step"]) / every
+    middle = np.median(samples["probe"]) / np.median(samples["step"]) / every
     low, high = np.quantile(ratios, (0.25, 0.75))
-    return float(low), times.median_s("probe") / times.median_s("step") / every, float(high)
+    return Row(
+        f"training, {kind}: {group} probes every {every} steps", float(middle), "of a step", float(low), float(high)
+    )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
 
 
 def _total(kind: str, counters: Row, probes: list[Row]) -> Row:
