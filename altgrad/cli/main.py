@@ -11,11 +11,15 @@ import typer
 
 from altgrad.cli import (
     analyse,
+    archive,
+    budget,
     config,
     diagnose,
     formats,
+    headline,
     plot,
     prepare,
+    publish,
     report,
     sweep,
     tabulate,
@@ -40,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("formats")(formats.formats)
+app.command("budget")(budget.budget)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
@@ -49,8 +54,11 @@ app.command("tabulate")(tabulate.tabulate)
 app.command("analyse")(analyse.analyse)
 app.command("plot")(plot.plot)
 app.command("report")(report.report)
+app.command("publish")(publish.publish)
+app.command("headline")(headline.headline)
 app.command("watch")(watch.watch)
 app.add_typer(config.app, name="config")
+app.add_typer(archive.app, name="archive")
 
 
 def _print_version(asked: bool) -> None:

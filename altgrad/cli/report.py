@@ -10,10 +10,12 @@ def report(
     tables: Annotated[Path, typer.Option(help="Folder that `altgrad tabulate` wrote.")],
     statistics: Annotated[Path, typer.Option(help="Folder that `altgrad analyse` wrote.")],
     figures: Annotated[Path, typer.Option(help="Folder that `altgrad plot` wrote.")],
-    out: Annotated[Path, typer.Option(help="The document; its file name says which, for example TEST_MATRIX.md.")],
+    out: Annotated[
+        Path, typer.Option(help="The document, whose file name says which, for example study.md; or a folder, for all.")
+    ],
 ) -> None:
-    """Write one report of a study; links to figures are relative to it."""
+    """Write one report of a study, or all of them; links to figures are relative to it."""
     from altgrad.analysis.tables import Tables
-    from altgrad.reporting.render import write_report
+    from altgrad.reporting.render import write_reports
 
-    write_report(out, Tables.open(tables, statistics), figures)
+    write_reports(out, Tables.open(tables, statistics), figures)

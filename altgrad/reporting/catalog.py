@@ -1,37 +1,30 @@
-"""Every report by its file name. A new report is a file that builds its content, a template, and a line here."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+"""Every report by its file name. A new report is a file that builds its content, and a line here."""
 
 from altgrad.errors import ReportError
-from altgrad.reporting import failure_modes, index, manifold_vs_standard, sweet_spot, test_matrix
-from altgrad.reporting.page import Source
+from altgrad.reporting import evidence_report, failure_modes, index, manifold_vs_standard, sweet_spot, test_matrix
+from altgrad.reporting.page import ReportSpec
+from altgrad.reporting.study import report as study
+from altgrad.reporting.study.answer import QUESTION
 
+SUFFIXES = (".md", ".html")
+"""What every report is written as: for the repository's own view, and as a page that stands alone."""
 
-@dataclass(frozen=True)
-class ReportSpec:
-    """A report: its file name, and what builds its content.
+_REPORTS = (
+    ReportSpec("study", "The answer", QUESTION, study.build),
+    ReportSpec(
+        "manifold_vs_standard",
+        "Benefits",
+        "What do geometry-aware updates gain, for each format and storage?",
+        manifold_vs_standard.build,
+    ),
+    ReportSpec("sweet_spot", "Layer types", "Which format suits which layer type?", sweet_spot.build),
+    ReportSpec("failure_modes", "Failures", "Where does each format fail first?", failure_modes.build),
+    ReportSpec("evidence", "Evidence", "Which runs stand behind a number?", evidence_report.build),
+    ReportSpec("TEST_MATRIX", "Test matrix", "Which combinations were run, and how did they end?", test_matrix.build),
+)
+_INDEX = ReportSpec("index", "Overview", "What is there to read?", lambda source: index.build(source, _REPORTS))
 
-    Attributes:
-        name: The file's name; its template is `templates/<name>.j2`.
-        build: Builds its content.
-    """
-
-    name: str
-    build: Callable[[Source], Any]
-
-
-REPORTS: dict[str, ReportSpec] = {
-    spec.name: spec
-    for spec in (
-        ReportSpec("sweet_spot.md", sweet_spot.build),
-        ReportSpec("failure_modes.md", failure_modes.build),
-        ReportSpec("manifold_vs_standard.md", manifold_vs_standard.build),
-        ReportSpec("TEST_MATRIX.md", test_matrix.build),
-        ReportSpec("index.html", index.build),
-    )
-}
+REPORTS: dict[str, ReportSpec] = {f"{spec.stem}{suffix}": spec for spec in (_INDEX, *_REPORTS) for suffix in SUFFIXES}
 
 
 def find_report(name: str) -> ReportSpec:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from altgrad.analysis.tables import records
-from altgrad.reporting.page import Source
+from altgrad.reporting.source import Source
 from altgrad.reporting.text import Grid, count, grid, word
 
 EVENTS_LISTED = 200

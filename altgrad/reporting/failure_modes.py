@@ -1,14 +1,14 @@
 """Where each format fails: in the forward pass, the backward pass, the optimizer, or by divergence."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 
 from altgrad.analysis.failures import DIVERGENCE, MARKS, NONE, STAGES
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Row, records
-from altgrad.reporting.failure_events import EVENTS_LISTED, event_list_grid, events_grid
-from altgrad.reporting.page import FigureLink, Page, Source, make_page
+from altgrad.reporting.document import Answer, Block, Fold, Paragraph, Report, Section
+from altgrad.reporting.failure_events import event_list_grid, events_grid
+from altgrad.reporting.page import make_report
+from altgrad.reporting.source import Source
 from altgrad.reporting.text import Cell, Grid, count, counted, grid, listed, plain, rate, word
 
 SHOWN_BY = {
@@ -32,66 +32,61 @@ EVIDENCE = ("layer type", "rate", "value", "mark", "step")
 NO_RUN = "No run with every layer in a format has ended."
 
 
-@dataclass(frozen=True)
-class FailureReport:
-    """The content of `failure_modes.md`.
-
-    Attributes:
-        page: What every report has.
-        by_format: Where each format fails first of all.
-        first: The first failing stage of each cell at its chosen learning rate, with its evidence.
-        all_runs: How many runs at any learning rate fail first in which stage.
-        rates: The rates that the marks are set on.
-        events: Events by format and kind.
-        event_list: Every event, up to `EVENTS_LISTED` of them.
-        unlisted: How many events are beyond that.
-        shown_by: The figures that show each stage, by heading.
-        uncast: What the study does not cast, in a sentence; empty where it casts everything.
-        marks: The marks, and why each stands where it does.
-    """
-
-    page: Page
-    by_format: Grid
-    first: Grid
-    all_runs: Grid
-    rates: Grid
-    events: Grid
-    event_list: Grid
-    unlisted: int
-    shown_by: dict[str, tuple[FigureLink, ...]]
-    uncast: str
-    marks: Grid
-
-
-def build(source: Source) -> FailureReport:
+def build(source: Source) -> Report:
     """Return the content of the report."""
-    page = make_page(
-        source, "Where each format fails", answer(source), [n for names in SHOWN_BY.values() for n in names]
+    shown = (Section(heading, tuple(source.figure(name) for name in names)) for heading, names in SHOWN_BY.items())
+    sections = [*_first_sections(source), _events_section(source), *shown, _marks_section(source)]
+    return make_report(source, "Where each format fails", answer(source), sections)
+
+
+def _first_sections(source: Source) -> list[Section]:
+    first = (
+        "A stage fails where a rate over the whole run reaches its mark in some layer type; the step is the first"
+        " window that reaches it. The first failing stage is the one with the earliest step. Runs are those at their"
+        " cell's chosen learning rate with every layer in the format; the evidence is that of the run that fails"
+        " earliest."
     )
-    return FailureReport(
-        page=page,
-        by_format=by_format_grid(source),
-        first=first_grid(source),
-        all_runs=all_runs_grid(source),
-        rates=rates_grid(source),
-        events=events_grid(source),
-        event_list=event_list_grid(source),
-        unlisted=max(len(source.tables["events"]) - EVENTS_LISTED, 0),
-        shown_by={heading: tuple(page.figures[name] for name in names) for heading, names in SHOWN_BY.items()},
-        uncast=_uncast(source),
-        marks=marks_grid(),
+    anywhere = (
+        "A learning rate that is too high or too low fails too: these numbers are about the whole grid of rates, not"
+        " the best."
+    )
+    rates = (
+        "Whole-run rates over all weights, means over the seeds at the chosen learning rate. edq, the effective descent"
+        " quality, is the share of an intended step that was made."
+    )
+    return [
+        Section("First failure of each format", (Paragraph(first), by_format_grid(source))),
+        Section("First failure at the chosen learning rate", (first_grid(source),)),
+        Section("First failure at any learning rate", (Paragraph(anywhere), all_runs_grid(source))),
+        Section("Rates", (Paragraph(rates), rates_grid(source))),
+    ]
+
+
+def _events_section(source: Source) -> Section:
+    blocks: list[Block] = [events_grid(source)]
+    one_by_one = event_list_grid(source)
+    if one_by_one.rows:
+        unlisted = len(source.tables["events"]) - len(one_by_one.rows)
+        more = f"; {unlisted} more stand in the table events" if unlisted else ""
+        blocks.append(Fold(f"One by one{more}", one_by_one))
+    return Section("Events", tuple(blocks))
+
+
+def _marks_section(source: Source) -> Section:
+    return Section(
+        "The marks", (Paragraph(f"They are marks for reading, not tests. {_uncast(source)}".strip()), marks_grid())
     )
 
 
-def answer(source: Source) -> str:
+def answer(source: Source) -> Answer:
     """Return, in plain words, which formats fail where at their chosen learning rate."""
     first = _first(source)
     chosen = first[first["chosen"]]
     if chosen.empty:
-        return "No run with every layer in a format has ended, so nothing is known about failures."
+        return Answer("No run with every layer in a format has ended, so nothing is known about failures.")
     failing = chosen[chosen["stage"] != NONE]
     if failing.empty:
-        return (
+        return Answer(
             f"At its chosen learning rate no cell fails: {counted(len(chosen), 'run')}, and none passes a mark or"
             f" diverges."
         )
@@ -107,7 +102,7 @@ def answer(source: Source) -> str:
             parts.append(f"{listed(names)} {phrase}")
     passed = [name for name in source.encoding.formats if name in set(chosen["format"]) - set(failing["format"])]
     rest = f" Without a failure: {listed(passed)}." if passed else ""
-    return f"At their chosen learning rates, some runs fail first as follows: {'; '.join(parts)}.{rest}"
+    return Answer(f"At their chosen learning rates, some runs fail first as follows: {'; '.join(parts)}.{rest}")
 
 
 def by_format_grid(source: Source) -> Grid:

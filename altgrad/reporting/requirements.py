@@ -105,7 +105,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement(
         "METR-04",
         "loss figures overlay the baseline",
-        "figures: loss_curves, loss_by_format, lr_sweep",
+        "figures: loss_curves, loss_by_format, lr_basins",
         beside_baseline,
         ("tests/figures/test_content.py",),
     ),

@@ -1,18 +1,46 @@
 """Which format suits which layer type."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.sweet_spots import COUNTERS, LOSS, TIED
 from altgrad.analysis.tables import Row, records
 from altgrad.analysis.verdicts import NO_VERDICT
-from altgrad.figures.style import STORAGE_ORDER, in_order
-from altgrad.reporting.page import Page, Source, make_page
-from altgrad.reporting.text import Cell, Grid, count, counted, difference, grid, interval, listed, plain, rate, word
+from altgrad.figures.style import in_order
+from altgrad.reporting.document import Answer, Paragraph, Report, Section
+from altgrad.reporting.evidence_links import cell_target, estimated
+from altgrad.reporting.page import make_report
+from altgrad.reporting.source import STORAGES, Source
+from altgrad.reporting.text import (
+    Cell,
+    Grid,
+    count,
+    counted,
+    difference,
+    grid,
+    interval,
+    linked,
+    listed,
+    p_value,
+    plain,
+    rate,
+    word,
+)
 
-FIGURES = ("layer_heatmap", "loss_by_format", "loss_curves")
+ALONE = (
+    "From runs with that layer type alone in the format and the rest in the baseline's. The best was picked among all"
+    " formats and updates on the seeds that are shown, so its gap is a little optimistic."
+)
+NOT_ALONE = (
+    "Runs with one layer type alone in a format are not in this study. Below are counters by layer type from runs with"
+    " every layer in the format, under adamw: the share of updates that stall under nearest rounding, and of weights"
+    " that vanish in the other storages. Low is good, but what a rate costs in loss cannot be read from it."
+)
+ANOTHER_QUESTION = (
+    "Which format costs a layer type least is not the same question as which format gains most from geometry-aware"
+    " updates there: a format may be the best with both updates and gain nothing. The benefit with that layer type"
+    " alone in the format, adamw's loss minus the update's, says the second."
+)
 PROBES = {
     "grid_alignment_mean": "grid alignment",
     "codes_used_fraction": "codes in use",
@@ -22,57 +50,57 @@ PROBES = {
 """Diagnostics of the final weights, and what they are called (DIAG-02, DIAG-07, RANK-01)."""
 
 
-@dataclass(frozen=True)
-class SweetSpotReport:
-    """The content of `sweet_spot.md`.
-
-    Attributes:
-        page: What every report has.
-        alone: Whether there are runs with one layer type alone in a format.
-        best: The best of each layer type and storage.
-        ranking: All of them, ranked.
-        whole: Formats ranked with every layer in the format.
-        probes: Diagnostics of the final weights by layer type and format.
-    """
-
-    page: Page
-    alone: bool
-    best: Grid
-    ranking: Grid
-    whole: Grid
-    probes: Grid
-
-
-def build(source: Source) -> SweetSpotReport:
+def build(source: Source) -> Report:
     """Return the content of the report."""
-    spots = _spots(source)
-    return SweetSpotReport(
-        page=make_page(source, "Which format suits which layer type", answer(source), FIGURES),
-        alone=bool((spots["basis"] == LOSS).any()),
-        best=best_grid(source, spots),
-        ranking=ranking_grid(source, spots),
-        whole=whole_grid(source),
-        probes=probes_grid(source),
+    return make_report(source, "Which format suits which layer type", answer(source), _sections(source))
+
+
+def _sections(source: Source) -> list[Section]:
+    spots, figure = _spots(source), source.figure
+    probes = (
+        "Means over tensors and seeds of adamw's runs with every layer in the format. Grid alignment is the mean of"
+        " |W - q(W)| / ulp(W): 0 on the grid, 0.25 for weights spread evenly between its points."
     )
+    return [
+        Section(
+            "Best of each layer type",
+            (Paragraph(ALONE if _by_loss(spots) else NOT_ALONE), best_grid(source, spots), figure("layer_heatmap")),
+        ),
+        Section("Benefit by layer type", (Paragraph(ANOTHER_QUESTION), benefits_grid(source))),
+        Section("Ranking", (ranking_grid(source, spots),)),
+        Section(
+            "Every layer in the format",
+            (
+                Paragraph("Formats and updates by their gap to the baseline, within each storage."),
+                whole_grid(source),
+                figure("loss_by_format"),
+                figure("loss_curves"),
+            ),
+        ),
+        Section("Final weights by layer type", (Paragraph(probes), probes_grid(source))),
+    ]
 
 
-def answer(source: Source) -> str:
+def answer(source: Source) -> Answer:
     """Return, in plain words, the best format of each layer type, or that the study cannot say."""
     spots = _spots(source)
     if spots.empty:
-        return "No run has ended, so nothing is known about formats by layer type."
-    if not (spots["basis"] == LOSS).any():
-        return (
+        return Answer("No run has ended, so nothing is known about formats by layer type.")
+    if not _by_loss(spots):
+        return Answer(
             "This study has no runs with one layer type alone in a format, so it cannot say what a format costs there."
             f" {_least_lost(source, spots)}"
         )
     parts = []
     for kind in source.info.layer_types:
-        for storage in in_order(spots["storage"], STORAGE_ORDER):
+        for storage in in_order(spots["storage"], STORAGES):
             part = spots[(spots["layer_type"] == kind) & (spots["storage"] == storage)]
             if len(part):
                 parts.append(_best_words(kind, storage, part))
-    return f"Lowest validation loss with that layer type alone in the format: {'; '.join(parts)}."
+    return Answer(
+        f"Lowest validation loss with that layer type alone in the format: {'; '.join(parts)}.",
+        "This is not the question of which format gains most from geometry-aware updates there.",
+    )
 
 
 def _best_words(kind: str, storage: str, rows: pd.DataFrame) -> str:
@@ -128,6 +156,7 @@ def probes_grid(source: Source) -> Grid:
     mine = rates[
         rates["metric"].isin(list(PROBES))
         & (rates["layers"] == ALL)
+        & (rates["layer_type"] != ALL)
         & (rates["update"] == "adamw")
         & (rates["format"] != source.info.baseline_format)
     ]
@@ -149,6 +178,31 @@ def probes_grid(source: Source) -> Grid:
     return grid(columns, rows, "No diagnostics were given to the tables.")
 
 
+def benefits_grid(source: Source) -> Grid:
+    """Return every benefit with one layer type alone in the format, by layer type."""
+    kinds = in_order(source.tables["comparisons"]["layers"], source.info.layer_types)
+    columns = ("layer type", "format", "storage", "update", "benefit", "interval", "n", "p (Holm)", "verdict")
+    rows = [
+        (
+            *(word(row[name]) for name in ("layers", "format", "storage", "update")),
+            estimated(row),
+            interval(row["low"], row["high"]),
+            count(row["n"]),
+            p_value(row["p_holm"]),
+            word(row["verdict"]),
+        )
+        for kind in kinds
+        if kind != ALL
+        for row in source.estimates("benefit", layers=kind)
+    ]
+    return grid(columns, rows, "There are no runs of both updates with one layer type alone in a format.")
+
+
+def _by_loss(spots: pd.DataFrame) -> bool:
+    """Return whether a ranking is by loss, and not by counters."""
+    return bool((spots["basis"] == LOSS).any())
+
+
 def _spots(source: Source) -> pd.DataFrame:
     """Return the ranking by layer type: by loss where there are such runs, else by counters."""
     spots = source.tables["sweet_spots"]
@@ -159,13 +213,13 @@ def _spots(source: Source) -> pd.DataFrame:
 
 def _sorted(source: Source, data: pd.DataFrame) -> list[Row]:
     kinds = in_order(data["layer_type"], source.info.layer_types) if len(data) else []
-    storages = in_order(data["storage"], STORAGE_ORDER)
+    storages = in_order(data["storage"], STORAGES)
     rows = source.ordered(data)
     return sorted(rows, key=lambda r: (kinds.index(r["layer_type"]), storages.index(r["storage"]), r["rank"]))
 
 
 def _measure(spots: pd.DataFrame) -> tuple[str, ...]:
-    if (spots["basis"] == LOSS).any():
+    if _by_loss(spots):
         return ("gap to the baseline", "interval", "n", "verdict")
     return ("rate", "mean", "n")
 
@@ -173,6 +227,7 @@ def _measure(spots: pd.DataFrame) -> tuple[str, ...]:
 def _place(row: Row) -> tuple[Cell, ...]:
     names = (word(row["storage"]), word(row["format"]), word(row["update"]))
     if row["basis"] == LOSS:
-        measured = (difference(row["mean"]), interval(row["low"], row["high"]))
+        cell = (row["format"], row["update"], row["storage"], row["layer_type"])
+        measured = (linked(difference(row["mean"]), cell_target(cell)), interval(row["low"], row["high"]))
         return (*names, *measured, count(row["n"]), word(row["verdict"]))
     return (*names, word(row["metric"]), rate(row["mean"]), count(row["n"]))

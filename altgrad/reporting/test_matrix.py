@@ -1,14 +1,15 @@
 """Every combination of the study, its status, and the requirements that its runs trace to."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import pandas as pd
 
 from altgrad.analysis.run_folders import INCLUDED
 from altgrad.analysis.run_tables import MISSING
-from altgrad.reporting.page import Page, Source, make_page
+from altgrad.reporting.document import Answer, Paragraph, Report, Section
+from altgrad.reporting.page import make_report
 from altgrad.reporting.requirements import REQUIREMENTS, switched_off, traced
+from altgrad.reporting.source import Source
 from altgrad.reporting.text import Cell, Grid, count, counted, grid, learning_rate, listed, nats, word
 
 OFF = "not switched on in this study"
@@ -19,32 +20,21 @@ STATUSES = ("finished", "diverged", "shifted", MISSING)
 CELL = ["role", "format", "update", "storage", "layers", "lr", "comparable_or_missing"]
 
 
-@dataclass(frozen=True)
-class MatrixReport:
-    """The content of `TEST_MATRIX.md`.
-
-    Attributes:
-        page: What every report has.
-        matrix: One row a combination.
-        requirements: One row a requirement.
-    """
-
-    page: Page
-    matrix: Grid
-    requirements: Grid
-
-
-def build(source: Source) -> MatrixReport:
+def build(source: Source) -> Report:
     """Return the content of the report."""
     shown = traced(source.tables)
-    return MatrixReport(
-        page=make_page(source, "Test matrix", answer(source, shown), ()),
-        matrix=matrix_grid(source, shown),
-        requirements=requirements_grid(source, shown),
+    how = (
+        "Finished, diverged and missing are numbers of runs, with their seeds. A requirement is listed where the tables"
+        " show it for every run of the row that has ended."
     )
+    sections = [
+        Section("Combinations", (Paragraph(how), matrix_grid(source, shown))),
+        Section("Requirements", (requirements_grid(source, shown),)),
+    ]
+    return make_report(source, "Test matrix", answer(source, shown), sections)
 
 
-def answer(source: Source, shown: Mapping[str, set[str]]) -> str:
+def answer(source: Source, shown: Mapping[str, set[str]]) -> Answer:
     """Return, in plain words, how much of the matrix is there."""
     runs = source.tables["runs"]
     planned = runs[runs["role"] != INCLUDED]
@@ -58,7 +48,7 @@ def answer(source: Source, shown: Mapping[str, set[str]]) -> str:
     shifted = f", {int(status['shifted'])} after a shift of formats" if "shifted" in status else ""
     cells = len(planned.drop_duplicates(["format", "update", "storage", "layers", "lr"]))
     diverged, missing = (int(status.get(name, 0)) for name in ("diverged", MISSING))
-    return (
+    return Answer(
         f"The study plans {counted(len(planned), 'run')} in {counted(cells, 'combination')} of format, update, storage,"
         f" layers and learning rate; {ended} have ended, {diverged} of them by divergence{shifted}, and {missing} are"
         f" missing.{lacking}"

@@ -3,12 +3,17 @@
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 LONG = 40
 """Characters up to which a cell stays on one line."""
 
 NOT_AVAILABLE = "n/a"
+
+UNBOUNDED = "unbounded"
+"""What stands in place of an interval that so few seeds leave open at both ends."""
+
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
 
@@ -19,10 +24,12 @@ class Cell:
     Attributes:
         text: What is printed.
         order: What it is sorted by where a table can be sorted.
+        target: Where it leads: a report's name without its suffix, and after a # an anchor; empty for nowhere.
     """
 
     text: str
     order: float | str
+    target: str = ""
 
     @property
     def is_long(self) -> bool:
@@ -45,6 +52,7 @@ class Grid:
         empty: What is said where there are no rows.
     """
 
+    kind: ClassVar[str] = "grid"
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     empty: str = "Nothing to show."
@@ -68,6 +76,11 @@ def grid(columns: Iterable[str], rows: Iterable[Iterable[Cell]], empty: str) -> 
 def word(value: object) -> Cell:
     """Return a cell with a name or a phrase."""
     return Cell(str(value), str(value))
+
+
+def linked(cell: Cell, target: str) -> Cell:
+    """Return a cell that leads somewhere."""
+    return replace(cell, target=target)
 
 
 def _number(value: float, show: Callable[[float], str]) -> Cell:
@@ -106,13 +119,28 @@ def p_value(value: float) -> Cell:
 
 
 def interval(low: float, high: float) -> Cell:
-    """Return a cell with an interval of differences."""
-    return _number(low, lambda v: f"[{v:+.4f}, {high:+.4f}]")
+    """Return a cell with an interval of differences; an end that is infinite is not bounded by the data."""
+    return _number(low, lambda v: f"[{v:+.4f}, {high:+.4f}]" if math.isfinite(v) else UNBOUNDED)
+
+
+def share(value: float, low: float, high: float) -> Cell:
+    """Return a cell with a share in percent and its interval."""
+    return _number(value, lambda v: f"{100 * v:.0f} % [{100 * low:.0f}, {100 * high:.0f}]")
+
+
+def rate_interval(low: float, high: float) -> Cell:
+    """Return a cell with the interval of a rate, in percent."""
+    return _number(low, lambda v: f"[{100 * v:.0f} %, {100 * high:.0f} %]")
 
 
 def learning_rate(value: float, at_edge: bool = False) -> Cell:
-    """Return a cell with a learning rate; an asterisk marks one at the edge of those that were run."""
+    """Return a cell with a learning rate; an asterisk marks one at or near the edge of those tried."""
     return _number(value, lambda v: f"{v:g}{'*' if at_edge else ''}")
+
+
+def at_least(value: float, censored: bool) -> Cell:
+    """Return a cell with a learning rate that is a lower bound where it is `censored`."""
+    return _number(value, lambda v: f"{'≥ ' if censored else ''}{v:g}")
 
 
 def listed(words: Iterable[object]) -> str:

@@ -12,7 +12,22 @@ from altgrad.cli import main as command
 from altgrad.errors import AltGradError
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["formats", "prepare", "train", "tune", "sweep", "diagnose", "tabulate", "analyse", "plot", "report", "watch"]
+VERBS = [
+    "formats",
+    "budget",
+    "prepare",
+    "train",
+    "tune",
+    "sweep",
+    "diagnose",
+    "tabulate",
+    "analyse",
+    "plot",
+    "report",
+    "publish",
+    "headline",
+    "watch",
+]
 
 
 def altgrad_command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -33,11 +48,16 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_the_verbs_stand_in_the_order_of_the_graph() -> None:
     group = typer.main.get_command(command.app)
-    assert list(group.commands) == [*VERBS, "config"]  # type: ignore[attr-defined]
+    assert list(group.commands) == [*VERBS, "config", "archive"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    "verb", [*VERBS, *(f"config {verb}" for verb in ("check", "schema", "runs", "run", "arms", "arm"))]
+    "verb",
+    [
+        *VERBS,
+        *(f"config {verb}" for verb in ("check", "schema", "runs", "run", "arms", "arm")),
+        *(f"archive {verb}" for verb in ("pack", "unpack")),
+    ],
 )
 def test_every_verb_has_help(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, *verb.split(), "--help") == 0

@@ -6,19 +6,33 @@ from pathlib import Path
 import pytest
 
 from altgrad.reporting import failure_modes
+from altgrad.reporting.document import Fold, Paragraph, Section
+from altgrad.reporting.source import Source
+from altgrad.reporting.text import Grid
 from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study
 from tests.reporting.conftest import SourceOf, rows
 
 
+def section(source: Source, title: str) -> Section:
+    (found,) = [section for section in failure_modes.build(source).sections if section.title == title]
+    return found
+
+
+def marks(source: Source) -> str:
+    words = section(source, "The marks").blocks[0]
+    assert isinstance(words, Paragraph)
+    return words.text
+
+
 def test_failure_answer_and_evidence(source_of: SourceOf) -> None:
-    source = source_of("all diverged", "failure_modes.md")
-    assert "E4M3 (master and nearest) and E7M0 (master and nearest) by divergence" in failure_modes.answer(source)
+    source = source_of("all diverged")
+    assert "E4M3 (master and nearest) and E7M0 (master and nearest) by divergence" in failure_modes.answer(source).text
     found = rows(failure_modes.first_grid(source))
     assert {row["runs"] for row in found} == {"3 of 3"} and {row["step"] for row in found} == {"20"}
-    healthy = source_of("one seed", "failure_modes.md")
-    assert failure_modes.answer(healthy) == (
+    healthy = source_of("one seed")
+    assert failure_modes.answer(healthy).text == (
         "At its chosen learning rate no cell fails: 4 runs, and none passes a mark or diverges."
     )
     assert {row["fails first in"] for row in rows(failure_modes.first_grid(healthy))} == {"did not fail"}
@@ -38,7 +52,7 @@ def test_each_format_has_its_first_failure_with_its_evidence(tmp_path: Path, sou
         return None if run.format == "E7M0" and run.storage == "master" else 2.0
 
     tables = Pipeline(tmp_path)(study, loss, rates)
-    source = replace(source_of("empty", "failure_modes.md"), tables=tables)
+    source = replace(source_of("empty"), tables=tables)
     found = {row["format"]: row for row in rows(failure_modes.by_format_grid(source))}
     assert list(found) == ["E4M3", "E5M2", "E7M0"]
     backward = found["E4M3"]
@@ -56,40 +70,40 @@ def test_each_format_has_its_first_failure_with_its_evidence(tmp_path: Path, sou
         "0",
     )
     assert found["E5M2"]["fails first in"] == "did not fail" and found["E5M2"]["did not fail"] == "4"
-    text = failure_modes.answer(source)
+    text = failure_modes.answer(source).text
     assert "E4M3 (master and nearest) in the backward pass" in text and "Without a failure: E5M2." in text
     assert "E7M0 (nearest) in the optimizer" in text and "E7M0 (master) by divergence" in text
 
 
 def test_uncast_tensors_are_named_and_cast_ones_have_columns(source_of: SourceOf, tmp_path: Path) -> None:
-    plain = failure_modes.build(source_of("one seed", "failure_modes.md"))
-    assert plain.uncast.startswith("This study does not cast inputs of layers and gradients of layers' outputs:")
-    assert not [name for name in plain.rates.columns if name.startswith("grad output")]
-    assert {row["edq"] for row in rows(plain.rates)} == {"0.57", "0.67"}  # nearest, and masters
+    plain = source_of("one seed")
+    assert "This study does not cast inputs of layers and gradients of layers' outputs:" in marks(plain)
+    rates = failure_modes.rates_grid(plain)
+    assert not [name for name in rates.columns if name.startswith("grad output")]
+    assert {row["edq"] for row in rows(rates)} == {"0.57", "0.67"}  # nearest, and masters
     study = make_study(formats=["E4M3"], seeds=[1], quantization={"input": "same", "grad_output": "same"})
-    source = replace(source_of("empty", "failure_modes.md"), tables=Pipeline(tmp_path)(study, lambda run: 2.0))
-    cast = failure_modes.build(source)
-    assert cast.uncast == "" and {row["grad output underflow"] for row in rows(cast.rates)} == {"30 %"}
+    source = replace(source_of("empty"), tables=Pipeline(tmp_path)(study, lambda run: 2.0))
+    assert "does not cast" not in marks(source)
+    assert {row["grad output underflow"] for row in rows(failure_modes.rates_grid(source))} == {"30 %"}
 
 
 def test_events_are_counted_by_format_and_listed(source_of: SourceOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = source_of("all diverged", "failure_modes.md")
+    source = source_of("all diverged")
     monkeypatch.setattr("altgrad.reporting.failure_events.EVENTS_LISTED", 5)
-    monkeypatch.setattr("altgrad.reporting.failure_modes.EVENTS_LISTED", 5)
-    report = failure_modes.build(source)
-    found = [
-        (row["format"], row["event"], row["events"], row["runs"], row["first step"]) for row in rows(report.events)
-    ]
+    events, one_by_one = section(source, "Events").blocks
+    assert isinstance(events, Grid) and isinstance(one_by_one, Fold)
+    found = [(row["format"], row["event"], row["events"], row["runs"], row["first step"]) for row in rows(events)]
     assert sorted(found) == [
         (name, "diverged", n, n, "20") for name, n in (("BF16", "3"), ("E4M3", "12"), ("E7M0", "12"))
     ]
-    assert (len(report.event_list.rows), report.unlisted) == (5, 22)
-    healthy = failure_modes.build(source_of("one seed", "failure_modes.md"))
-    assert not healthy.events.rows and healthy.events.empty == "No run logged an event."
+    assert len(one_by_one.grid.rows) == 5
+    assert one_by_one.summary == "One by one; 22 more stand in the table events"
+    (none,) = section(source_of("one seed"), "Events").blocks
+    assert isinstance(none, Grid) and not none.rows and none.empty == "No run logged an event."
 
 
 def test_failures_at_any_rate_are_counted(source_of: SourceOf) -> None:
-    found = rows(failure_modes.all_runs_grid(source_of("sweep", "failure_modes.md")))
+    found = rows(failure_modes.all_runs_grid(source_of("sweep")))
     counts = {(r["format"], r["storage"], r["update"]): (r["runs"], r["divergence"], r["did not fail"]) for r in found}
     assert counts["E7M0", "nearest", "adamw"] == ("9", "1", "8")
     assert counts["E4M3", "nearest", "adamw"] == ("9", "0", "9")

@@ -1,7 +1,7 @@
 """Which requirements a study shows, does not show, and does not switch on."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +9,12 @@ import pandas as pd
 from altgrad.analysis.analyse import analyse_study
 from altgrad.analysis.tables import Tables
 from altgrad.analysis.tabulate import tabulate_study
-from altgrad.reporting import failure_modes, test_matrix
-from altgrad.reporting.page import caveats, provenance
+from altgrad.reporting import test_matrix
+from altgrad.reporting.caveats import caveats
+from altgrad.reporting.failure_events import events_grid
+from altgrad.reporting.page import provenance
 from altgrad.reporting.requirements import REQUIREMENTS, traced
+from altgrad.reporting.source import Source
 from altgrad.reporting.test_matrix import _ranges
 from altgrad.reporting.text import Grid
 from altgrad.schema import ANALYSIS_TABLES, STATISTICS
@@ -22,6 +25,21 @@ from tests.analysis.fabricate import CORPUS_META, Rates, fabricate, make_study, 
 from tests.reporting.conftest import SourceOf, rows
 
 ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The content of the test matrix."""
+
+    answer: str
+    matrix: Grid
+    requirements: Grid
+
+
+def matrix_of(source: Source) -> Matrix:
+    shown = traced(source.tables)
+    answer = test_matrix.answer(source, shown).text
+    return Matrix(answer, test_matrix.matrix_grid(source, shown), test_matrix.requirements_grid(source, shown))
 
 
 def all_frames(tables: Tables) -> dict[str, pd.DataFrame]:
@@ -35,8 +53,8 @@ def test_matrix_has_every_combination_and_its_status(tmp_path: Path, source_of: 
         return None if run.update == "manifold" else 2.0
 
     study = make_study()
-    source = replace(source_of("empty", "TEST_MATRIX.md"), tables=Pipeline(tmp_path)(study, loss))
-    report = test_matrix.build(source)
+    source = replace(source_of("empty"), tables=Pipeline(tmp_path)(study, loss))
+    report = matrix_of(source)
     found = {(r["format"], r["update"], r["storage"]): r for r in rows(report.matrix)}
     assert len(found) == 9
     assert found["E4M3", "adamw", "nearest"]["finished"] == "3 (1-3)"
@@ -46,8 +64,8 @@ def test_matrix_has_every_combination_and_its_status(tmp_path: Path, source_of: 
     assert found["E4M3", "adamw", "nearest"]["requirements"].startswith(
         "STAB-01/02/03/04; METR-01/02/03/04/05; GRAD-01/02/03/04; FLIP-01/02; UPDT-01/02; EDQ; RANK-01/01 (under way)"
     )
-    assert "plans 27 runs in 9 combinations" in report.page.answer
-    assert "15 have ended, 6 of them by divergence, and 12 are missing" in report.page.answer
+    assert "plans 27 runs in 9 combinations" in report.answer
+    assert "15 have ended, 6 of them by divergence, and 12 are missing" in report.answer
 
 
 OFF_BY_DEFAULT = {"STAB-01 (inputs)", "STAB-01 (output gradients)", "STAB-05", "STAB-06"}
@@ -58,13 +76,13 @@ def runs_of(table: Grid) -> dict[str, str]:
 
 
 def test_what_a_study_does_not_switch_on_is_not_called_missing(source_of: SourceOf) -> None:
-    report = test_matrix.build(source_of("one seed", "TEST_MATRIX.md"))
+    report = matrix_of(source_of("one seed"))
     found = runs_of(report.requirements)
     assert {name for name, runs in found.items() if runs == "not switched on in this study"} == OFF_BY_DEFAULT
-    assert "Every requirement is shown by runs. Not switched on in this study: STAB-01 (inputs)," in report.page.answer
-    empty = test_matrix.build(source_of("empty", "TEST_MATRIX.md"))
+    assert "Every requirement is shown by runs. Not switched on in this study: STAB-01 (inputs)," in report.answer
+    empty = matrix_of(source_of("empty"))
     assert runs_of(empty.requirements)["METR-05"] == "0"  # switched on, and no run is there
-    assert "No run shows STAB-01, STAB-02" in empty.page.answer
+    assert "No run shows STAB-01, STAB-02" in empty.answer
 
 
 def test_what_a_study_switches_on_is_traced_or_called_missing(tmp_path: Path, source_of: SourceOf) -> None:
@@ -74,16 +92,16 @@ def test_what_a_study_switches_on_is_traced_or_called_missing(tmp_path: Path, so
         quantization={"input": "same", "grad_output": "same"},
         telemetry={"window": 10, "probes": {"hessian": 41, "rank": 0, "gradients": 40}},
     )
-    source = replace(source_of("empty", "TEST_MATRIX.md"), tables=Pipeline(tmp_path)(study, lambda run: 2.0))
-    found = runs_of(test_matrix.build(source).requirements)
+    source = replace(source_of("empty"), tables=Pipeline(tmp_path)(study, lambda run: 2.0))
+    found = runs_of(matrix_of(source).requirements)
     assert {found[name] for name in OFF_BY_DEFAULT} == {"27"}
     features = source.info.features
     assert features == ("partition_clip", "mantissa_shift", "input", "grad_output", "probes.gradients")
     facts = {row["what"]: row["value"] for row in rows(provenance(source))}
     assert facts["switched on"] == "partition_clip, mantissa_shift, input, grad_output and probes.gradients"
     bare = Tables.of({**all_frames(source.tables), "tensors": source.tables["tensors"].assign(clip_rate=math.nan)})
-    report = test_matrix.build(replace(source, tables=bare))
-    assert runs_of(report.requirements)["STAB-05"] == "0" and "No run shows STAB-05." in report.page.answer
+    report = matrix_of(replace(source, tables=bare))
+    assert runs_of(report.requirements)["STAB-05"] == "0" and "No run shows STAB-05." in report.answer
 
 
 def test_a_shifted_run_is_counted_and_said(tmp_path: Path, source_of: SourceOf) -> None:
@@ -95,12 +113,12 @@ def test_a_shifted_run_is_counted_and_said(tmp_path: Path, source_of: SourceOf) 
     )
     frames = tabulate_study(study, folders, corpus_meta=CORPUS_META)
     tables = Tables.of({**frames, **analyse_study(Tables.of(frames))})
-    source = replace(source_of("empty", "TEST_MATRIX.md"), tables=tables)
+    source = replace(source_of("empty"), tables=tables)
     assert "1 run shifted the format of a tensor under way" in " ".join(caveats(source))
-    report = test_matrix.build(source)
-    assert "2 have ended, 0 of them by divergence, 1 after a shift of formats, and 0 are missing" in report.page.answer
+    report = matrix_of(source)
+    assert "2 have ended, 0 of them by divergence, 1 after a shift of formats, and 0 are missing" in report.answer
     assert {row["format"]: row["shifted"] for row in rows(report.matrix)} == {"BF16": "0", "E4M3": "1 (1)"}
-    (found,) = rows(failure_modes.build(source).events)
+    (found,) = rows(events_grid(source))
     assert (found["format"], found["event"], found["first step"], found["of"]) == (
         "E4M3",
         "mantissa_shift",
@@ -111,7 +129,7 @@ def test_a_shifted_run_is_counted_and_said(tmp_path: Path, source_of: SourceOf) 
 
 
 def test_a_requirement_is_traced_to_the_runs_that_show_it(source_of: SourceOf) -> None:
-    tables = source_of("one seed", "TEST_MATRIX.md").tables
+    tables = source_of("one seed").tables
     shown = traced(tables)
     everything = set(tables["runs"]["run_id"])
     in_format = {run for run in everything if not run.startswith("BF16")}  # a reference has no grid to be probed
@@ -120,11 +138,11 @@ def test_a_requirement_is_traced_to_the_runs_that_show_it(source_of: SourceOf) -
     assert {name for name, ids in shown.items() if not ids} == OFF_BY_DEFAULT
     others = {r.name for r in REQUIREMENTS} - on_grid - OFF_BY_DEFAULT
     assert {name for name, ids in shown.items() if ids == everything} == others
-    assert not any(traced(source_of("empty", "TEST_MATRIX.md").tables).values())
+    assert not any(traced(source_of("empty").tables).values())
 
 
 def test_evidence_asks_for_every_column_named(source_of: SourceOf) -> None:
-    tables = source_of("one seed", "TEST_MATRIX.md").tables
+    tables = source_of("one seed").tables
     frames = all_frames(tables)
     no_range = Tables.of({**frames, "tensors": tables["tensors"].assign(range_bits=math.nan)})
     assert not traced(no_range)["STAB-03"] and traced(no_range)["STAB-01"]

@@ -4,16 +4,20 @@ import pytest
 from markdown_it import MarkdownIt
 
 from altgrad.reporting.text import (
+    at_least,
     counted,
     difference,
     escape_markdown,
     grid,
     interval,
     learning_rate,
+    linked,
     listed,
     p_value,
     plain,
     rate,
+    rate_interval,
+    share,
     word,
 )
 
@@ -26,6 +30,12 @@ from altgrad.reporting.text import (
         (difference(math.nan), "n/a"),
         (interval(-0.1, 0.25), "[-0.1000, +0.2500]"),
         (interval(math.nan, math.nan), "n/a"),
+        (interval(-math.inf, math.inf), "unbounded"),
+        (share(0.123, -0.05, 1.5), "12 % [-5, 150]"),
+        (share(math.nan, math.nan, math.nan), "n/a"),
+        (rate_interval(0.0, 0.2646), "[0 %, 26 %]"),
+        (at_least(0.016, censored=True), "≥ 0.016"),
+        (at_least(0.016, censored=False), "0.016"),
         (p_value(0.00001), "<0.0001"),
         (p_value(0.03125), "0.0312"),
         (rate(0.9731), "97.3 %"),
@@ -39,6 +49,12 @@ from altgrad.reporting.text import (
 )
 def test_numbers_as_text(cell: object, text: str) -> None:
     assert cell.text == text  # type: ignore[attr-defined]
+
+
+def test_a_cell_that_leads_somewhere_prints_and_sorts_as_before() -> None:
+    cell = linked(difference(0.5), "evidence#a")
+    assert (cell.text, cell.order, cell.target) == ("+0.5000", 0.5, "evidence#a")
+    assert difference(0.5).target == ""
 
 
 def test_missing_numbers_sort_last() -> None:

@@ -33,11 +33,13 @@ def test_from_run_folders_to_reports(tmp_path: Path, monkeypatch: pytest.MonkeyP
         folders[0].parent, tables, str(tmp_path / "study.json"), None, tmp_path / "diagnostics", tmp_path / "corpus"
     )
     analyse(tables, statistics)
-    plot(tables, statistics, figures, ["lr_sweep"])
-    assert sorted(p.name for p in figures.iterdir()) == ["lr_sweep.png", "lr_sweep.svg"]
+    plot(tables, statistics, figures, ["lr_basins"])
+    assert sorted(p.name for p in figures.iterdir()) == ["lr_basins.png", "lr_basins.svg"]
     plot(tables, statistics, figures, None)
-    for name in REPORTS:
-        report(tables, statistics, figures, tmp_path / "reports" / name)
+    report(tables, statistics, figures, tmp_path / "reports" / "study.md")
+    assert [path.name for path in (tmp_path / "reports").iterdir() if path.is_file()] == ["study.md"]
+    report(tables, statistics, figures, tmp_path / "reports")
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {*REPORTS, "figures"}
     assert sorted(p.stem for p in tables.iterdir()) == sorted(ANALYSIS_TABLES)
     assert sorted(p.stem for p in statistics.iterdir()) == sorted(STATISTICS)
     matrix = (tmp_path / "reports" / "TEST_MATRIX.md").read_text()

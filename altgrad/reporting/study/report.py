@@ -1,0 +1,58 @@
+"""The study's own report: the answer first, then everything that it rests on."""
+
+from altgrad.reporting.document import Paragraph, Report, Section
+from altgrad.reporting.evidence_links import estimated
+from altgrad.reporting.manifold_vs_standard import probability
+from altgrad.reporting.page import make_report
+from altgrad.reporting.source import Source
+from altgrad.reporting.study import certainty, hypotheses, mechanism, methods, threats
+from altgrad.reporting.study.answer import QUESTION, answer
+from altgrad.reporting.text import Cell, Grid, count, difference, grid, interval, p_value, word
+
+HEADLINE = "did_forest"
+"""The figure that shows the answer."""
+
+
+def build(source: Source) -> Report:
+    """Return the content of the report."""
+    sections = [
+        _by_format(source),
+        *certainty.sections(source),
+        methods.section(source),
+        hypotheses.section(source),
+        *mechanism.sections(source),
+        threats.section(source),
+    ]
+    return make_report(source, QUESTION, answer(source), sections)
+
+
+def _by_format(source: Source) -> Section:
+    how = (
+        "DiD is the benefit under nearest rounding less the benefit with FP32 masters, both in the last columns. A"
+        " number that is a link leads to the runs behind it."
+    )
+    return Section("The answer by format", (Paragraph(how), answer_grid(source), source.figure(HEADLINE)))
+
+
+def answer_grid(source: Source) -> Grid:
+    """Return the primary comparison: one row a format."""
+    columns = ("format", "DiD", "verdict", "interval", "n", "p (Holm)", "best", "benefit, nearest", "benefit, master")
+    rows = [
+        (
+            word(row["format"]),
+            estimated(row),
+            word(row["verdict"]),
+            interval(row["low"], row["high"]),
+            count(row["n"]),
+            p_value(row["p_holm"]),
+            probability(source, row),
+            *(_benefit(source, row["format"], row["layers"], storage) for storage in ("nearest", "master")),
+        )
+        for row in (source.estimates("did", source.primary) if source.primary else [])
+    ]
+    return grid(columns, rows, "There is no difference in differences of the update that was fixed beforehand.")
+
+
+def _benefit(source: Source, name: str, layers: str, storage: str) -> Cell:
+    row = source.comparisons.get(("benefit", (name, source.primary, storage, layers)))
+    return difference(float("nan")) if row is None else estimated(row)

@@ -1,0 +1,196 @@
+"""How sure it is, what was predicted, why, and what the study cannot say: each follows from the tables."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from altgrad.reporting.document import Bullets, Grid, Paragraph, Section
+from altgrad.reporting.source import STORAGES, Source
+from altgrad.reporting.study import certainty, hypotheses, mechanism, methods, report, threats
+from tests.analysis.conftest import Pipeline
+from tests.analysis.fabricate import make_study
+from tests.figures.conftest import replaced
+from tests.reporting.conftest import SourceOf, rows
+from tests.reporting.study.test_answer import PRIMARY, changed, row
+
+
+def words(section: Section) -> str:
+    texts = [block.text for block in section.blocks if isinstance(block, Paragraph)]
+    items = [item for block in section.blocks if isinstance(block, Bullets) for item in block.items]
+    return "\n".join([*texts, *items])
+
+
+def table(section: Section) -> list[dict[str, str]]:
+    (found,) = [block for block in section.blocks if isinstance(block, Grid)]
+    return rows(found)
+
+
+def section(sections: list[Section], title: str) -> Section:
+    (found,) = [section for section in sections if section.title == title]
+    return found
+
+
+def test_the_answer_by_format_is_the_comparisons_table(tuned: Source) -> None:
+    found = rows(report.answer_grid(tuned))
+    assert [line["format"] for line in found] == ["E4M3", "E7M0"]
+    for line in found:
+        oracle = row(tuned, **PRIMARY, format=line["format"])
+        assert line["DiD"] == f"{oracle['mean']:+.4f}" and line["verdict"] == oracle["verdict"]
+        assert float(line["benefit, nearest"]) - float(line["benefit, master"]) == pytest.approx(
+            oracle["mean"], abs=2e-4
+        )
+    assert {line["best"] for line in found} == {"0 %", "100 %"}
+
+
+def test_planned_and_reached_precision_stand_side_by_side(tuned: Source) -> None:
+    precision = tuned.tables["precision"].set_index("format")
+    found = {line["format"]: line for line in rows(certainty.precision_grid(tuned))}
+    for name, line in found.items():
+        oracle = precision.loc[name]
+        assert (line["n"], line["sd"], line["half width"]) == (
+            "8",
+            f"{oracle['sd']:.4f}",
+            f"{oracle['half_width']:.4f}",
+        )
+        assert line["shown from"] == f"{oracle['detectable']:.4f}"
+        assert line["sd, tuning"] == f"{oracle['tuning_sd']:.4f}"
+    text = "\n".join(certainty.certainty(tuned))
+    assert f"{int(precision['planned_n'].max())} would show a difference of 0.02 nats with a probability of 80%" in text
+    assert "By the spread over 3 tuning seeds of each format, pooled over the formats" in text
+
+
+def test_a_study_that_was_not_tuned_has_no_plan(source_of: SourceOf) -> None:
+    text = "\n".join(certainty.certainty(source_of("sweep")))
+    assert "None were planned, because no tuning seeds have the difference in differences." in text
+    assert "too few seeds for a sign-flip interval" in text
+    assert {line["sd, tuning"] for line in rows(certainty.precision_grid(source_of("sweep")))} == {"n/a"}
+
+
+def test_intervals_that_disagree_are_named(tuned: Source) -> None:
+    assert "agree on whether 0 lies within in 2 formats." in "\n".join(certainty.certainty(tuned))
+    apart = changed(tuned, {**PRIMARY, "format": "E4M3"}, flip_low=-0.1)
+    assert "disagree on whether 0 lies within in E4M3. Verdicts follow the t interval" in "\n".join(
+        certainty.certainty(apart)
+    )
+    unbounded = changed(tuned, {**PRIMARY, "format": "E4M3"}, flip_low=-math.inf, flip_high=math.inf)
+    assert "in 1 format; in 1 format too few seeds leave the second unbounded." in "\n".join(
+        certainty.certainty(unbounded)
+    )
+
+
+def test_divergence_has_its_exact_interval(tuned: Source, source_of: SourceOf) -> None:
+    assert "none of the runs compared diverged. So few seeds leave rates of up to 37 % open" in "\n".join(
+        certainty.certainty(tuned)
+    )
+    text = "\n".join(certainty.certainty(source_of("all diverged")))
+    assert "E4M3-manifold-master 3 of 3 (95% interval [29 %, 100 %])" in text
+
+
+def test_what_would_change_the_answer(tuned: Source) -> None:
+    calm = "\n".join(certainty.what_would_change(tuned))
+    assert calm.startswith("Anything that is the same in every run here")
+    close = changed(tuned, {**PRIMARY, "format": "E4M3"}, verdict="helps (not after Holm)")
+    assert "A few more seeds in E4M3" in "\n".join(certainty.what_would_change(close))
+    open_ = changed(tuned, {**PRIMARY, "format": "E7M0"}, verdict="no difference shown")
+    precision = open_.tables["precision"].assign(detectable=0.25)
+    missed = Source(replaced(open_.tables, precision=precision), open_.figures)
+    assert "More seeds in E7M0 (0.2500): no difference is shown there" in "\n".join(certainty.what_would_change(missed))
+    cells = tuned.tables["cells"]
+    edge = (cells["format"] == "E7M0") & (cells["storage"] == "nearest") & (cells["layers"] == "all")
+    at_edge = Source(replaced(tuned.tables, cells=cells.assign(lr_at_edge=edge)), tuned.figures)
+    assert "in 2 cells whose best stands at or near the edge of those tried: E7M0-adamw-nearest and E7M0-manifold" in (
+        "\n".join(certainty.what_would_change(at_edge))
+    )
+
+
+def test_hypotheses_stand_with_prediction_result_and_plan(tuned: Source) -> None:
+    found = hypotheses.section(tuned)
+    assert "2 supported, 1 refuted and 1 not run" in words(found)
+    by_claim = {line["claim"]: line for line in table(found)}
+    little = by_claim["It is little."]
+    assert little["verdict"] == "refuted"
+    assert little["prediction"] == "benefit of manifold, nearest is below 0.01 nats: E7M0"
+    oracle = row(tuned, estimand="benefit", update="manifold", layers="all", storage="nearest", format="E7M0")
+    assert little["result"] == f"E7M0 {oracle['mean']:+.4f} [{oracle['low']:+.4f}, {oracle['high']:+.4f}]"
+    assert by_claim["Unseen."]["n"] == "0" and by_claim["Unseen."]["verdict"] == "not run"
+    plan = tuned.tables["plan"].iloc[0]
+    assert f"The plan is {plan['file']}, SHA-256 {plan['sha256']}." in words(found)
+
+
+def test_a_study_without_hypotheses_says_so(source_of: SourceOf) -> None:
+    assert words(hypotheses.section(source_of("sweep"))) == (
+        "No hypotheses were written down for this study before its runs."
+    )
+
+
+def test_powers_controls_and_knock_outs_are_benefits_with_their_verdicts(tuned: Source) -> None:
+    found = mechanism.sections(tuned)
+    powers = {line["format"]: line for line in table(section(found, "Power of the metric"))}
+    assert list(powers["E7M0"]) == ["format", "manifold (p = 0.5)", "steep (p = 1)"]
+    oracle = row(tuned, estimand="benefit", update="steep", layers="all", storage="nearest", format="E7M0")
+    entry = f"{oracle['mean']:+.4f} [{oracle['low']:+.4f}, {oracle['high']:+.4f}] hurts"
+    assert powers["E7M0"]["steep (p = 1)"] == entry
+    controls = {line["format"]: line for line in table(section(found, "Controls"))}
+    assert list(controls["E4M3"]) == ["format", "manifold", "permuted"]
+    assert controls["E4M3"]["manifold"].endswith("helps")
+    oracle = row(tuned, estimand="benefit", update="permuted", layers="all", storage="nearest", format="E7M0")
+    assert oracle["verdict"] == "no difference shown"
+    assert controls["E7M0"]["permuted"] == f"{oracle['mean']:+.4f} [{oracle['low']:+.4f}, {oracle['high']:+.4f}]"
+    storages = section(found, "Storages that lose no update")
+    shown = [storage for storage in STORAGES if storage in ("nearest", "master", "stochastic")]
+    assert list(table(storages)[0]) == ["format", *shown]
+    assert "This study has no runs of both updates under eco." in words(storages)
+
+
+def test_what_was_not_varied_is_said(source_of: SourceOf) -> None:
+    found = mechanism.sections(source_of("sweep"))
+    assert words(section(found, "Power of the metric")) == "The power p of the metric was not varied in this study."
+    assert words(section(found, "Controls")).startswith("This study has no control updates")
+    assert "is not tested. This study has no runs of both updates under stochastic and eco." in words(
+        section(found, "Storages that lose no update")
+    )
+
+
+def test_correlations_are_read_no_further_than_they_go(tuned: Source) -> None:
+    tests = tuned.tables["mechanism_tests"].head(4)
+    tests = tests.assign(rho=[-0.9, 0.9, 0.1, math.nan], p=[0.01, 0.05, 0.051, math.nan], y="gap")
+    source = Source(replaced(tuned.tables, mechanism_tests=tests), tuned.figures)
+    assert [line["what it says"] for line in rows(mechanism.tests_grid(source))] == [
+        "cells with a larger descent quality have a smaller gap to the baseline",
+        "cells with a larger stall ratio have a larger gap to the baseline",
+        "no relation is shown, at equal stall ratio",
+        "nothing: too few cells, or all alike",
+    ]
+    assert {line["question"] for line in rows(mechanism.tests_grid(tuned))} == set(
+        tuned.tables["mechanism_tests"]["test"]
+    )
+
+
+def test_methods_have_corpus_tuning_and_estimands(tuned: Source) -> None:
+    found = {line["what"]: line["how"] for line in table(methods.section(tuned))}
+    assert "licence CC-BY-4.0" in found["corpus"] and "fingerprint ffffffffffffffff. Made-up laws." in found["corpus"]
+    assert tuned.info.tuning and found["learning rate"].startswith(tuned.info.tuning)
+    assert "to the power 1/2" in found["update"] and "eco" not in found["weights"]
+    assert "The second term takes out" in found["difference in differences (DiD)"]
+
+
+def test_threats_are_those_of_the_study(tuned: Source, source_of: SourceOf, tmp_path: Path) -> None:
+    found = words(threats.section(tuned))
+    assert "Few seeds: 8 at the most." in found and "on a CPU." in found
+    assert "Under stochastic rounding, the noise of rounding is part of a run's own" in found
+    assert "were chosen by 3 seeds each" in found
+    for absent in ("missing", "edge", "on the seeds that are reported", "not made alike", "elsewhere"):
+        assert absent not in found, absent
+    sweep = words(threats.section(source_of("sweep")))
+    assert "Learning rates of 8 cells were chosen on the seeds that are reported." in sweep
+    assert "1 cell ran at a single learning rate" in sweep and "stochastic" not in sweep
+    assert "27 of 27 planned runs are missing" in words(threats.section(source_of("empty")))
+    runs = tuned.tables["runs"].copy()
+    runs.loc[0, "device"] = "cuda (Test GPU)"
+    mixed = words(threats.section(Source(replaced(tuned.tables, runs=runs), tuned.figures)))
+    assert "they differ in devices (cuda (Test GPU), cpu (Test CPU))." in mixed and "on a CPU" not in mixed
+    cast = make_study(quantization={"input": "same", "grad_output": "same"}, seeds=[1])
+    source = Source(Pipeline(tmp_path)(cast, lambda run: 2.0), tuned.figures)
+    assert "Only weights" not in words(threats.section(source))
+    assert "Only weights are in the format" in found
