@@ -69,15 +69,9 @@ class Analysis:
         return totals_by_layer(self.tables["tensors"])
 
     @cached_property
-    def bands(self) -> pd.DataFrame:
-        """The bands table."""
-        curves, counters, probes = (self.tables[name] for name in ("curves", "counters", "probes"))
-        return bands_table(self.chosen_runs, curves, counters, probes)
-
-    @cached_property
     def mechanism(self) -> pd.DataFrame:
         """The mechanism table."""
-        return mechanism_table(self.cells, self.compared, self.layer_rates, self.bands, self.info.baseline_format)
+        return mechanism_table(self.cells, self.compared, self.layer_rates, self.chosen_runs, self.info.baseline_format)
 
     @cached_property
     def layer_rates(self) -> pd.DataFrame:
@@ -102,7 +96,7 @@ STATISTIC_MAKERS: dict[str, Callable[[Analysis], pd.DataFrame]] = {
     "mechanism": lambda a: a.mechanism,
     "mechanism_tests": lambda a: mechanism_tests_table(a.mechanism),
     "hypotheses": lambda a: hypotheses_table(a.tables["plan"], a.compared, a.info),
-    "bands": lambda a: a.bands,
+    "bands": lambda a: bands_table(a.chosen_runs, a.tables["curves"], a.tables["counters"], a.tables["probes"]),
     "distribution_bands": lambda a: distribution_bands_table(a.chosen_runs, a.tables["distributions"]),
     "hessian_bands": lambda a: hessian_bands_table(a.chosen_runs, a.tables["hessian"]),
     "layer_rates": lambda a: a.layer_rates,

@@ -72,12 +72,13 @@ def layer_rates_table(
         chosen: Rows of the runs table at their cell's chosen learning rate.
         totals: From `totals_by_layer`.
         tensors: The tensors table.
-        diagnostics: The tensor_diagnostics table; its metrics are averaged over a layer type's tensors.
+        diagnostics: The tensor_diagnostics table; its metrics are averaged over a layer type's tensors, and over all.
     """
     keys = ["run_id", "layer_type"]
     shares = totals.melt(keys, list(RATE_METRICS), var_name="metric", value_name="value")
     in_format = diagnostics.merge(tensors.loc[tensors["studied"], ["run_id", "tensor"]], on=["run_id", "tensor"])
-    probes = in_format.groupby([*keys, "metric"], sort=False)["value"].mean().reset_index()
+    both = pd.concat([in_format.assign(layer_type=ALL), in_format])
+    probes = both.groupby([*keys, "metric"], sort=False)["value"].mean().reset_index()
     values = pd.concat([shares, probes]).dropna(subset=["value"]).merge(chosen[["run_id", *CELL]], on="run_id")
     groups = values.groupby([*CELL, "layer_type", "metric"], sort=False)["value"]
     return typed("layer_rates", groups.agg(n="size", mean="mean", low="min", high="max").reset_index())

@@ -9,7 +9,6 @@ from altgrad.analysis.mediation import partial_rank_correlation, rank_correlatio
 from altgrad.analysis.tables import Row, frame, typed
 
 _FROM_RATES = ("edq", "stall_ratio", "flip_rate", "sign_kept", "code_entropy_bits")
-_UPDATE_ULPS = "ulp_median"
 
 TESTS: tuple[tuple[str, str, str, str], ...] = (
     ("Does descent quality predict the loss?", "edq", "gap", ""),
@@ -26,7 +25,7 @@ def mechanism_table(
     cells: pd.DataFrame,
     compared: list[Comparison],
     layer_rates: pd.DataFrame,
-    bands: pd.DataFrame,
+    chosen_runs: pd.DataFrame,
     baseline: str,
 ) -> pd.DataFrame:
     """Return one row for each cell at its chosen learning rate, with every layer in the format.
@@ -35,7 +34,7 @@ def mechanism_table(
         cells: The cells table.
         compared: Every comparison.
         layer_rates: The layer_rates table.
-        bands: The bands table, for probes of the update.
+        chosen_runs: Rows of the runs table at their cell's chosen learning rate.
         baseline: The baseline's format, which takes no part.
     """
     chosen = cells[cells["chosen"] & (cells["layers"] == ALL) & (cells["format"] != baseline)]
@@ -53,8 +52,7 @@ def mechanism_table(
     wide = wide.reindex(columns=[*CELL, *_FROM_RATES, *spread])
     wide["ulp_spread"] = wide[spread[0]] - wide[spread[1]]
     data = data.merge(wide, on=CELL, how="left")
-    probed = bands[(bands["metric"] == _UPDATE_ULPS) & (bands["layer_type"] == ALL)]
-    ulps = probed.groupby(CELL)["mean"].mean().rename("update_ulps").reset_index()
+    ulps = chosen_runs.groupby(CELL)["update_ulps"].mean().reset_index()
     return typed("mechanism", data.merge(ulps, on=CELL, how="left"))
 
 

@@ -32,6 +32,7 @@ COPIED = (
     "wall_s",
     "peak_memory_bytes",
     "parameters",
+    "update_ulps",
     "git_revision",
     "corpus_fingerprint",
 )
@@ -138,6 +139,7 @@ def _finished_row(run: FinishedRun) -> Row:
         "versions": json.dumps(summary.get("versions", {}), sort_keys=True),
         "config_hash": summary["config_hash"],
         "events": len(summary.get("events", [])),
+        "archived": bool(summary.get("archived", False)),
     }
 
 

@@ -135,8 +135,9 @@ def tuning_words(study: StudyConfig) -> str:
         return ""
     first, last = rule.lr(0), rule.lr(rule.start - 1)
     return (
-        f"{rule.start} learning rates in half octaves from {first:g} to {last:g}, one more beyond the edge while the"
-        f" best stands there, at most {rule.max_lrs}; {len(rule.seeds)} seeds that are never evaluated"
+        f"{rule.start} learning rates in half octaves from {first:g} to {last:g}, and further ones until two lie on"
+        f" either side of the best, at most {rule.max_lrs}; {len(rule.seeds)} seeds that are never evaluated; frozen is"
+        " the rate nearest to the lowest point of a parabola through the mean losses of the best and its neighbors"
     )
 
 

@@ -31,7 +31,7 @@ COUNTER_BY_STORAGE = {"nearest": "stall_ratio"}
 def sweet_spots_table(
     cells: Mapping[Key, ChosenCell], comparisons: pd.DataFrame, layer_rates: pd.DataFrame, info: StudyInfo
 ) -> pd.DataFrame:
-    """Return formats and updates ranked within each layer type and storage.
+    """Return formats and updates ranked within each layer type and storage; by loss, those with seeds for a verdict.
 
     Args:
         cells: Each cell at its chosen learning rate.
@@ -61,7 +61,9 @@ def sweet_spots_table(
 def _ranked_by_loss(
     layers: str, storage: str, gaps: pd.DataFrame, cells: Mapping[Key, ChosenCell], info: StudyInfo
 ) -> list[Row]:
-    ranked = records(gaps.dropna(subset=["mean"]).sort_values("mean", kind="stable"))
+    there = gaps.dropna(subset=["mean"])
+    enough = there[there["n"] >= info.min_seeds]  # a cell of few seeds would leave the others with its own
+    ranked = records((enough if len(enough) else there).sort_values("mean", kind="stable"))
     if not ranked:
         return []
     best = cells[cell_key(ranked[0])].scores

@@ -32,7 +32,7 @@ CELLS = (
     Column("diverged_high", "float64", "share", "Its upper end."),
     Column("chosen", "bool", "", "Whether it is the cell's: fewest diverged, then lowest mean, on shared seeds."),
     Column("lrs", "int64", "", "How many learning rates were run, in tuning where the cell is tuned."),
-    Column("lr_at_edge", "bool", "", "Whether the learning rate is the lowest or highest of those."),
+    Column("lr_at_edge", "bool", "", "Whether a better one may lie beyond: at an end, or tuning ended by its cap."),
     Column("tuned", "bool", "", "Whether tuning chose the learning rate, on seeds that are not among these."),
 )
 COMPARISONS = (
@@ -99,7 +99,7 @@ MECHANISM = (
     Column("edq", "float64", "", "Effective descent quality of the whole run, over all tensors in the format (EDQ)."),
     share("stall_ratio", "Stall ratio of the whole run (UPDT-02)."),
     share("flip_rate", "Flip rate of the whole run (FLIP-02)."),
-    Column("update_ulps", "float64", "ulps", "Median intended update, meaned over tensors and probes (DIAG-04)."),
+    Column("update_ulps", "float64", "ulps", "Median intended update: mean over tensors, probes, seeds (DIAG-04)."),
     Column("ulp_spread", "float64", "binades", "log2 of final weights' grid spacing, 90th minus 10th percentile."),
     share("sign_kept", "Weights that end with the sign that they began with."),
     Column("code_entropy_bits", "float64", "bits", "Entropy of the codes in use (DIAG-07)."),

@@ -47,14 +47,18 @@ RUNS = (
     Column("config_hash", "string", "", "SHA-256 of the config fields that decide the result."),
     Column("corpus_fingerprint", "string", "", "The corpus's fingerprint."),
     Column("revision", "int64", "", "The training stage's revision."),
+    Column("update_ulps", "float64", "ulps", "Median intended update, meaned over tensors and probes (DIAG-04)."),
     Column("events", "int64", "", "How many events the run logged."),
+    Column("archived", "bool", "", "Whether it came from an archive, which keeps few rows of telemetry."),
 )
 TUNING = (
     *CELL,
-    Column("lr", "float64", "", "The frozen learning rate: the best of the trials."),
+    Column("lr", "float64", "", "The frozen learning rate: a parabola's lowest rung around the best of the trials."),
     Column("lrs", "int64", "", "Learning rates that were tried."),
-    Column("lr_at_edge", "bool", "", "Whether it is the lowest or highest that was tried."),
-    Column("largest_stable_lr", "float64", "", "Up to it no trial diverged, and each learned; NaN for none (AUTO-01)."),
+    Column("lr_at_edge", "bool", "", "Whether the search ended by its cap, and a better one may lie beyond."),
+    Column(
+        "largest_stable_lr", "float64", "", "From lr up to it no trial diverged and each learned; NaN: none (AUTO-01)."
+    ),
     Column("stable_at_edge", "bool", "", "Whether that is the highest that was tried: the true one may be higher."),
     Column("basin_low_lr", "float64", "", "The lowest learning rate around the best with a loss within 1 % of it."),
     Column("basin_high_lr", "float64", "", "The highest, likewise."),

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from altgrad.figures.catalog import FIGURES
+from altgrad.reporting.catalog import REPORTS
 from altgrad.schema import ANALYSIS_TABLES, PUBLISHED, STATISTICS
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ names = {{
     "tabulate": [f"{{name}}.parquet" for name in {list(ANALYSIS_TABLES)!r}],
     "analyse": [f"{{name}}.parquet" for name in {list(STATISTICS)!r}],
     "publish": [*(f"{{name}}.csv" for name in {list(PUBLISHED)!r}), "provenance.json"],
+    "report": {list(REPORTS)!r},
     "plot": [f"{{name}}.{{kind}}" for name in {list(FIGURES)!r} for kind in ("svg", "png")],
 }}
 out = Path(option["--out"])
@@ -145,6 +147,14 @@ def copy_workflow(folder: Path) -> Project:
 def project(tmp_path: Path) -> Project:
     """The workflow with nothing made yet."""
     return copy_workflow(tmp_path / "project")
+
+
+@pytest.fixture
+def command(project: Project) -> Project:
+    """The workflow with the real `altgrad` on its path, whether or not the package is installed."""
+    stub = project.folder / "stub" / "altgrad"
+    stub.write_text(f'#!/bin/sh\nexec {sys.executable} -m altgrad.cli.main "$@"\n')
+    return project
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,6 @@ ARM, BASELINE = "E4M3-adamw-nearest-all", "BF16-adamw-master-all-lr0.01"
 TABLE = "results/tiny/tables/runs.parquet"
 
 
-@pytest.fixture
-def command(project: Project) -> Project:
-    """The workflow with the real `altgrad` on its path, whether or not the package is installed."""
-    stub = project.folder / "stub" / "altgrad"
-    stub.write_text(f'#!/bin/sh\nexec {sys.executable} -m altgrad.cli.main "$@"\n')
-    return project
-
-
 def overlay(project: Project, seeds: list[int]) -> str:
     grid = {"formats": ["E4M3"], "updates": ["adamw"], "storages": ["nearest"], "seeds": seeds}
     tuning = {"lowest_lr": 1e-2, "start": 3, "max_lrs": 3, "seeds": [101]}

@@ -39,23 +39,30 @@ rule report:
         statistics=expand("<results>/statistics/{table}.parquet", table=STATISTICS),
         figures=expand("<reports>/figures/{figure}.svg", figure=FIGURES),
     output:
-        report("<reports>/{report}", caption="../report/report.rst", category="Reports"),
+        [
+            report(
+                f"<reports>/{name}",
+                caption="../report/report.rst",
+                category="Reports",
+                labels={"report": name},
+            )
+            for name in REPORTS
+        ],
     log:
-        "<logs>/report/{report}.log",
+        "<logs>/report.log",
     benchmark:
-        "<benchmarks>/report/{report}.tsv"
-    wildcard_constraints:
-        report=one_of(REPORTS),
+        "<benchmarks>/report.tsv"
     conda:
         "../../envs/altgrad.yaml"
     params:
         tables=lambda wildcards, input: folder(input.tables),
         statistics=lambda wildcards, input: folder(input.statistics),
         figures=lambda wildcards, input: folder(input.figures),
+        out=lambda wildcards, output: folder(output),
         revision=REVISIONS["report"],
     shell:
         "exec altgrad report --tables {params.tables:q} --statistics {params.statistics:q}"
-        " --figures {params.figures:q} --out {output:q} > {log:q} 2>&1"
+        " --figures {params.figures:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule publish:
