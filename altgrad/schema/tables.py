@@ -56,9 +56,7 @@ TUNING = (
     Column("lr", "float64", "", "The frozen learning rate: a parabola's lowest rung around the best of the trials."),
     Column("lrs", "int64", "", "Learning rates that were tried."),
     Column("lr_at_edge", "bool", "", "Whether the search ended by its cap, and a better one may lie beyond."),
-    Column(
-        "largest_stable_lr", "float64", "", "From lr up to it no trial diverged and each learned; NaN: none (AUTO-01)."
-    ),
+    Column("largest_stable_lr", "float64", "", "From lr to it no trial diverged and each learned; or NaN (AUTO-01)."),
     Column("stable_at_edge", "bool", "", "Whether that is the highest that was tried: the true one may be higher."),
     Column("basin_low_lr", "float64", "", "The lowest learning rate around the best with a loss within 1 % of it."),
     Column("basin_high_lr", "float64", "", "The highest, likewise."),

@@ -156,7 +156,8 @@ def stamped_run(home: Path) -> RunConfig:
 
     The stamp has every field that decides the result under its dotted name; the rest of a config is filled in.
     """
-    data: dict[str, Any] = {"study": "unknown", "role": "grid", "layer_types": {}}
+    unknown = {"study": "unknown", "role": "grid", "layer_types": {}, "update_spec": {"geometry_aware": False}}
+    data: dict[str, Any] = dict(unknown)
     try:
         for key, value in (read_stamp(home) or {}).items():
             if not key.startswith(("environment.", "corpus.")):

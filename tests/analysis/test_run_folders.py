@@ -1,3 +1,4 @@
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -120,10 +121,10 @@ def as_before_probes(folder: Path, drop: tuple[str, ...] = PROBES) -> Path:
     del config["update_spec"]["lr_scale"], config["update_spec"]["metric"]
     config["revision"] = 1
     (folder / "config.json").write_text(json.dumps(config))
-    decides = {**config, "telemetry": {"window": config["telemetry"]["window"]}}
+    decides = {**copy.deepcopy(config), "telemetry": {"window": config["telemetry"]["window"]}}
     for key in ("study", "role", "layer_types"):
         del decides[key]
-    del decides["training"]["checkpoint_every"]
+    del decides["training"]["checkpoint_every"], decides["update_spec"]["geometry_aware"]
     flat = flattened(decides)
     text = json.dumps(flat, sort_keys=True, separators=(",", ":"))
     summary = json.loads((folder / "summary.json").read_text())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 import yaml
 from scipy import stats
 
+from altgrad.analysis.analyse import analyse_study
 from altgrad.analysis.best import probability_of_best
 from altgrad.analysis.power import seeds_needed
 from altgrad.analysis.tables import Tables
-from altgrad.errors import ConfigError, MismatchError
+from altgrad.analysis.tabulate import tabulate_study
+from altgrad.errors import AltGradError, ConfigError, MismatchError
+from altgrad.study.config import StudyConfig
 from altgrad.study.hypotheses import read_hypotheses
 from altgrad.study.runs import ArmConfig, RunConfig
-from tests.analysis.fabricate import make_study
+from tests.analysis.fabricate import CORPUS_META, fabricate, make_study
 from tests.analysis.tuned import fabricate_tuning, tuned_study, tuned_tables
 
 SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]
@@ -178,7 +182,57 @@ def test_a_hypothesis_that_cannot_be_judged_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text("hypotheses: [{id: H1, claim: c, test: sideways}]")
     with pytest.raises(ConfigError, match=r"plan\.yaml: hypotheses\.0\.test: 'sideways' is given"):
-        read_hypotheses(path)
+        read_hypotheses(path, make_study())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"update": "manifoldd"}, "H: update 'manifoldd' is none of it. Choose from adamw, manifold"),
+        ({"storage": "nearest - master"}, "H: storage 'nearest - master' is none of it. Choose from master, nearest"),
+        ({"estimand": "did"}, "H: storage 'nearest' is none of it. Choose from nearest - master"),
+        ({"formats": ["E4M4"]}, "'E4M4' is not a format"),
+    ],
+)
+def test_a_hypothesis_about_no_run_of_any_study_is_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    of = {"estimand": "benefit", "update": "manifold", "storage": "nearest", "formats": ["E4M3"], **change}
+    (tmp_path / "plan.yaml").write_text(
+        yaml.safe_dump({"hypotheses": [{"id": "H", "claim": "c", "test": "below", "of": of}]})
+    )
+    with pytest.raises(AltGradError, match=re.escape(message)):
+        read_hypotheses(tmp_path / "plan.yaml", make_study())
+
+
+def test_a_share_of_no_benefit_is_undecided(tmp_path: Path) -> None:
+    """Where nothing is gained under nearest rounding, less of it under another storage says nothing."""
+    of = {"estimand": "benefit", "update": "manifold", "formats": ["E4M3"]}
+    entry = {"id": "H", "claim": "c", "test": "smaller", "bound": 0.5}
+    plan = {**entry, "of": {**of, "storage": "master"}, "than": {**of, "storage": "nearest"}}
+    (tmp_path / "plan.yaml").write_text(json.dumps({"hypotheses": [plan]}))
+    study = tuned_study(make_study, seeds=SEEDS, analysis={"min_seeds": 6, "min_steps": 40})
+    study = study.model_copy(update={"hypotheses": str(tmp_path / "plan.yaml")})
+
+    def hurts(run: RunConfig) -> float:
+        lost = {"nearest": 0.05, "master": 0.2}[run.storage] if run.update == "manifold" else 0.0
+        return LOSS[run.format] + 0.1 * run.seed + lost
+
+    tables = tuned_tables(study, tmp_path, best, lambda arm, lr, seed: 2.0, hurts)
+    assert tables["hypotheses"]["verdict"].tolist() == ["undecided"]
+
+
+def test_a_format_with_few_seeds_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    study = make_study(seeds=SEEDS, formats=["E4M3"], analysis={"min_seeds": 6, "min_steps": 40})
+    few = {**study.grids[0].model_dump(), "formats": ["E7M0"], "seeds": [1, 2]}
+    study = StudyConfig.model_validate({**study.model_dump(), "grids": [study.grids[0].model_dump(), few]})
+    frames = tabulate_study(study, fabricate(study, tmp_path, lambda run: LOSS[run.format]), corpus_meta=CORPUS_META)
+    found = analyse_study(Tables.of(frames))["best"].query("estimand == 'loss' and storage == 'nearest'")
+    assert (
+        found.query("format == 'E4M3'")["probability"].eq(1.0).all()
+        and found.query("format == 'E4M3'")["n"].eq(8).all()
+    )
+    assert found.query("format == 'E7M0'")["probability"].isna().all()
 
 
 def test_a_rate_from_another_corpus_is_refused(tmp_path: Path) -> None:
@@ -191,7 +245,4 @@ def test_a_rate_from_another_corpus_is_refused(tmp_path: Path) -> None:
 
 
 def tuned_tables_from(study: object, folder: Path) -> None:
-    from altgrad.analysis.tabulate import tabulate_study
-    from tests.analysis.fabricate import CORPUS_META
-
     tabulate_study(study, [], tuning=folder / "tuning", corpus_meta=CORPUS_META)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def test_the_sections_are_those_of_the_readme() -> None:
     text = Path(command.__file__).with_name("README.md").read_text(encoding="utf-8")
     source = Path(command.__file__).read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-    assert listed == re.findall(r'^    "(\w+)": \("benchmarks\.', source, re.MULTILINE) and len(listed) == 10
+    assert listed == re.findall(r'^    "(\w+)": \("benchmarks\.', source, re.MULTILINE) and len(listed) == 11
 
 
 def test_all_sections_by_default_in_order(sections: list[tuple[str, Setting]], tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def test_a_study_that_was_lost_goes_on_from_its_archive(command: Project) -> Non
         f"results/tiny: 2 runs and 3 trials from {archive}\n"
     )
     after = tabulate(command, [1, 2])
-    pd.testing.assert_frame_equal(after[after["seed"] == 1].reset_index(drop=True), before, check_exact=True)
+    kept = after[after["seed"] == 1].reset_index(drop=True)
+    assert kept["archived"].all() and not before["archived"].any() and not after.query("seed != 1")["archived"].any()
+    pd.testing.assert_frame_equal(kept.drop(columns="archived"), before.drop(columns="archived"), check_exact=True)
     assert after["run_id"].tolist() == [f"{BASELINE}-s1", f"{ARM}-s1", f"{ARM}-s2"]
 
     handed_out = "finished already; handing out its files"
