@@ -142,7 +142,7 @@ def tuning_words(study: StudyConfig) -> str:
 
 
 def features_of(study: StudyConfig) -> tuple[str, ...]:
-    """Return what a study switches on: `partition_clip`, `mantissa_shift`, the casts and groups of probes.
+    """Return what a study switches on: `partition_clip`, `mantissa_shift`, `tuning`, the casts and groups of probes.
 
     A cast is `input` or `grad_output`, a group of probes `probes.<group>`. A group that is due only after the last step
     counts as off.
@@ -154,6 +154,7 @@ def features_of(study: StudyConfig) -> tuple[str, ...]:
     switches = {
         "partition_clip": training.partition_clip,
         "mantissa_shift": training.mantissa_shift is not None,
+        "tuning": bool(tuning_words(study)),
         "input": quantization.input is not None,
         "grad_output": quantization.grad_output is not None,
         **{f"probes.{group}": 0 < every <= training.steps for group, every in study.telemetry.probes},

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from altgrad.analysis.cells import CELL
 from altgrad.analysis.run_folders import INCLUDED
 from altgrad.analysis.run_tables import MISSING
 from altgrad.analysis.study_info import from_frame
@@ -85,6 +86,13 @@ def beside_baseline(tables: Tables) -> set[str]:
     curves, runs = tables["curves"], tables["runs"]
     drawn = set(curves.loc[curves["metric"] == "val_loss", "run_id"])
     return drawn if drawn & set(runs.loc[runs["role"] == "baseline", "run_id"]) else set()
+
+
+def tuned(tables: Tables) -> set[str]:
+    """Return the runs at a learning rate that tuning froze for their cell."""
+    runs, tuning = tables["runs"], tables["tuning"]
+    done = runs[runs["score"].notna()]
+    return set(done.merge(tuning[[*CELL, "lr"]], on=[*CELL, "lr"])["run_id"])
 
 
 def watched_for_shifts(tables: Tables) -> set[str]:

@@ -10,6 +10,7 @@ from altgrad.reporting.evidence import (
     in_tensors,
     metrics,
     rows,
+    tuned,
     watched_for_shifts,
 )
 
@@ -277,6 +278,14 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         metrics("probes", "rung_p10", "rung_p50", "rung_p90"),
         ("tests/numerics/test_geometry.py", *WEIGHTS),
         switch="probes.weights",
+    ),
+    Requirement(
+        "AUTO-01",
+        "each cell at a learning rate that was searched for it, with the largest stable one and the basin's width",
+        "tuning: lr, largest_stable_lr, basin_octaves; trials",
+        tuned,
+        ("tests/study/test_tuning.py", "tests/training/test_tune.py", "tests/analysis/test_tuned_studies.py"),
+        switch="tuning",
     ),
 )
 

@@ -144,11 +144,11 @@ class WandbConfig(Closed):
 class ProbesConfig(Closed):
     """How many steps lie between two probes of a group; 0 switches the group off."""
 
-    gradients: Count = Field(200, description="against FP32, on a fixed batch: cosine, SNR, correlations, dead units")
-    weights: Count = Field(200, description="grid alignment, codes in use, rungs and grid spacings")
+    gradients: Count = Field(400, description="against FP32, on a fixed batch: cosine, SNR, correlations, dead units")
+    weights: Count = Field(400, description="grid alignment, codes in use, rungs and grid spacings")
     updates: Count = Field(200, description="intended updates in ulps and in rungs")
     rank: Count = Field(100, description="stable, effective and entropy rank, and their early warning")
-    hessian: Count = Field(4000, description="eigenvalues and spectral density of the loss's Hessian")
+    hessian: Count = Field(8000, description="eigenvalues and spectral density of the loss's Hessian")
 
 
 class TelemetryConfig(Closed):

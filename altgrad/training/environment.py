@@ -1,5 +1,6 @@
 """What a run computes on: device, threads, compilation, autocast. Part of what makes its bits repeatable."""
 
+import ctypes
 import os
 import platform
 import resource
@@ -18,6 +19,11 @@ from altgrad.version import __version__
 
 COMPILE_FLOPS = 1e15
 """FLOPs (6 * parameters * tokens) from which `compile: auto` compiles; less work does not repay 7 s of compiling."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Options of glibc's mallopt, from malloc.h."""
+
+_KEPT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,25 @@ def resolve_environment(run: RunConfig, parameters: int) -> Environment:
 
 
 def prepare_process(environment: Environment) -> None:
-    """Set the process up: threads, and deterministic algorithms (compiled CPU code is not repeatable without)."""
+    """Set the process up: memory, threads, deterministic algorithms (compiled CPU code is not repeatable without)."""
+    _keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(environment.threads)
     torch.use_deterministic_algorithms(True)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next step.
+
+    glibc gives large pieces back to the system and gets them again, page by page and zeroed; a step that counts makes
+    and frees many tensors of a megabyte, and took half of its time for that. See mallopt(3); elsewhere nothing is done.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+        mallopt(option, _KEPT_BYTES)
 
 
 def synchronize(device: str) -> None:

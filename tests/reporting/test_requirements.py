@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from altgrad.analysis.analyse import analyse_study
+from altgrad.analysis.study_info import from_frame
 from altgrad.analysis.tables import Tables
 from altgrad.analysis.tabulate import tabulate_study
 from altgrad.reporting import test_matrix
 from altgrad.reporting.caveats import caveats
 from altgrad.reporting.failure_events import events_grid
 from altgrad.reporting.page import provenance
-from altgrad.reporting.requirements import REQUIREMENTS, traced
+from altgrad.reporting.requirements import REQUIREMENTS, switched_off, traced
 from altgrad.reporting.source import Source
 from altgrad.reporting.test_matrix import _ranges
 from altgrad.reporting.text import Grid
@@ -22,6 +23,7 @@ from altgrad.study.grid import study_runs
 from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import CORPUS_META, Rates, fabricate, make_study, write_run
+from tests.analysis.tuned import tuned_study, tuned_tables
 from tests.reporting.conftest import SourceOf, rows
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +70,7 @@ def test_matrix_has_every_combination_and_its_status(tmp_path: Path, source_of: 
     assert "15 have ended, 6 of them by divergence, and 12 are missing" in report.answer
 
 
-OFF_BY_DEFAULT = {"STAB-01 (inputs)", "STAB-01 (output gradients)", "STAB-05", "STAB-06"}
+OFF_BY_DEFAULT = {"STAB-01 (inputs)", "STAB-01 (output gradients)", "STAB-05", "STAB-06", "AUTO-01"}
 
 
 def runs_of(table: Grid) -> dict[str, str]:
@@ -167,11 +169,20 @@ def test_without_a_baseline_no_figure_overlays_it(tmp_path: Path) -> None:
 
 
 def test_every_requirement_names_tests_that_exist() -> None:
-    assert len({r.name for r in REQUIREMENTS}) == len(REQUIREMENTS) == 37
-    assert len({r.id for r in REQUIREMENTS}) == 32
+    assert len({r.name for r in REQUIREMENTS}) == len(REQUIREMENTS) == 38
+    assert len({r.id for r in REQUIREMENTS}) == 33
     missing = [path for r in REQUIREMENTS for path in r.tests if not (ROOT / path).is_file()]
     assert not missing
 
 
 def test_seed_ranges() -> None:
     assert [_ranges(n) for n in ([1], [1, 2, 3], [1, 3, 4, 9])] == ["1", "1-3", "1, 3-4, 9"]
+
+
+def test_tuning_is_shown_by_the_runs_at_frozen_rates(tmp_path: Path) -> None:
+    study = tuned_study(make_study, formats=["E4M3"], storages=["nearest"], seeds=[1, 2])
+    tables = tuned_tables(study, tmp_path, lambda arm: 2, lambda arm, lr, seed: 2.0, lambda run: 2.0)
+    assert traced(tables)["AUTO-01"] == set(tables["runs"]["run_id"])
+    assert "AUTO-01" not in switched_off(traced(tables), from_frame(tables["study"]).features)
+    untuned = Tables.of({**all_frames(tables), "tuning": tables["tuning"].query("update == 'adamw'")})
+    assert {run for run in traced(untuned)["AUTO-01"] if "manifold" in run} == set()
