@@ -41,8 +41,8 @@ def _formats(source: Source) -> list[str]:
         + (", on a CPU." if len(devices) and devices.str.startswith("cpu").all() else ".")
         + " Hardware that computes in the format itself is not tested.",
         f"Only weights are in the format: {listed(uncast)} are not cast." if uncast else "",
-        "Under stochastic rounding, the noise of rounding is part of a run's own; arms of a seed do not share it, and"
-        " differences there spread more for it."
+        "Under stochastic rounding, arms of a seed draw the same numbers for the same places, but round other values"
+        " with them: differences there spread more for it."
         if stochastic
         else "",
         "Runs whose tensors changed their format under way stand under the format that they began with."
@@ -60,7 +60,12 @@ def _learning_rates(source: Source) -> list[str]:
     seeds = trials["seed"].nunique()
     return [
         f"Learning rates of {counted(len(tuned), 'cell')} were chosen by {counted(seeds, 'seed')} each: a rate that is"
-        f" a little off costs one arm of a comparison more than another."
+        f" a little off costs one arm of a comparison more than another, by the same for every evaluated seed. More"
+        f" seeds do not help against that; docs/statistics.md has its size."
+        if tuned
+        else "",
+        "Tuning and evaluation have other seeds and the same validation text: what suits that text in particular is in"
+        " both."
         if tuned
         else "",
         f"Learning rates of {counted(same, 'cell')} were chosen on the seeds that are reported." if same else "",
@@ -78,6 +83,7 @@ def _runs(source: Source) -> list[str]:
     ended = runs[runs["status"] != MISSING]
     missing = len(runs) - len(ended)
     included = int((ended["role"] == INCLUDED).sum())
+    archived = int(ended["archived"].sum())
     several = {
         name: distinct(ended[column])
         for name, column in (("devices", "device"), ("git revisions", "git_revision"), ("sets of versions", "versions"))
@@ -87,6 +93,10 @@ def _runs(source: Source) -> list[str]:
     return [
         f"{missing} of {info.planned_runs} planned runs are missing; what they would say is not known."
         if missing
+        else "",
+        f"{counted(archived, 'run')} came from an archive: their losses and counts are whole, their curves have few"
+        f" points."
+        if archived
         else "",
         f"{counted(included, 'run')} from elsewhere are among those compared or listed." if included else "",
         f"Not all runs were made alike: they differ in {listed(mixed)}." if mixed else "",

@@ -178,7 +178,7 @@ def test_methods_have_corpus_tuning_and_estimands(tuned: Source) -> None:
 def test_threats_are_those_of_the_study(tuned: Source, source_of: SourceOf, tmp_path: Path) -> None:
     found = words(threats.section(tuned))
     assert "Few seeds: 8 at the most." in found and "on a CPU." in found
-    assert "Under stochastic rounding, the noise of rounding is part of a run's own" in found
+    assert "Under stochastic rounding, arms of a seed draw the same numbers for the same places" in found
     assert "were chosen by 3 seeds each" in found
     for absent in ("missing", "edge", "on the seeds that are reported", "not made alike", "elsewhere"):
         assert absent not in found, absent
