@@ -59,7 +59,7 @@ figures: $(STAMP) ## Draw the pictures of the README and of docs/ anew (needs gr
 	altgrad formats --plot 'docs/images/formats/{name}.png' > /dev/null
 	snakemake --workflow-profile profiles/demo --rulegraph | dot -Grankdir=LR -Tsvg > docs/images/rulegraph.svg
 
-bench: $(STAMP) $(PEERS)/.installed ## Measure against peers and targets; results/bench (about 10 minutes)
+bench: $(STAMP) $(PEERS)/.installed ## Measure against peers and targets; results/bench (about 15 minutes)
 	PATH="$(CURDIR)/$(PEERS)/bin:$$PATH" PYTHONPATH="$(CURDIR)/$(PEERS)" python -m benchmarks $(BENCH)
 
 $(PEERS)/.installed: $(STAMP) envs/requirements-bench.txt
