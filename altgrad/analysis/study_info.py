@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -45,6 +44,8 @@ class StudyInfo:
         tokenizer: The tokenizer's name.
         train_tokens: Tokens to train on; None where the corpus was not given.
         val_tokens: Tokens held out; None where the corpus was not given.
+        unigram_loss: In nats, of counted tokens on the text of evaluation; None where the corpus was not given.
+        bigram_loss: Of counted pairs of neighbors, likewise: what can be had without looking further back.
         features: What its config switches on of what may be off; see `features_of`.
     """
 
@@ -73,6 +74,8 @@ class StudyInfo:
     tokenizer: str
     train_tokens: int | None
     val_tokens: int | None
+    unigram_loss: float | None
+    bigram_loss: float | None
     features: tuple[str, ...]
 
     @property
@@ -81,12 +84,15 @@ class StudyInfo:
         return self.corpus_source == "synthetic"
 
 
-def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> StudyInfo:
+def study_info(
+    study: StudyConfig, corpus_meta: Mapping[str, Any] | None, counted: Mapping[str, float] | None = None
+) -> StudyInfo:
     """Return what the reports need to know about a study.
 
     Args:
         study: The study.
         corpus_meta: The prepared corpus's `meta.json`; without it the corpus's sizes are unknown.
+        counted: The losses of models that count, `unigram` and `bigram`, in nats, on the text of evaluation.
 
     Raises:
         CorpusError: The corpus is another than the study's.
@@ -123,6 +129,8 @@ def study_info(study: StudyConfig, corpus_meta: Mapping[str, Any] | None) -> Stu
         tokenizer=study.corpus.tokenizer,
         train_tokens=meta.get("train", {}).get("tokens"),
         val_tokens=meta.get("val", {}).get("tokens"),
+        unigram_loss=(counted or {}).get("unigram"),
+        bigram_loss=(counted or {}).get("bigram"),
         features=features_of(study),
     )
 
@@ -166,20 +174,6 @@ def study_hash(study: StudyConfig) -> str:
     """Return the SHA-256 (hex) of a study's config, with every default filled in."""
     text = json.dumps(study.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_corpus_meta(folder: Path) -> dict[str, Any]:
-    """Read the `meta.json` of a prepared corpus.
-
-    Raises:
-        CorpusError: It is missing or is not JSON.
-    """
-    path = folder / "meta.json"
-    try:
-        meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CorpusError(str(path), f"it cannot be read ({error})", "Make the corpus with altgrad prepare") from None
-    return meta
 
 
 def to_frame(info: StudyInfo) -> pd.DataFrame:

@@ -32,6 +32,7 @@ def tabulate_study(
     tuning: Path | None = None,
     diagnostics: Path | None = None,
     corpus_meta: Mapping[str, Any] | None = None,
+    counted: Mapping[str, float] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return every table of a study.
 
@@ -42,11 +43,12 @@ def tabulate_study(
         tuning: Folder with `<arm>.json` files; runs of an arm that is tuned and has none are missing.
         diagnostics: Folder with `<run_id>.parquet` files; a run without one has no rows.
         corpus_meta: The corpus's `meta.json`; with it, every run must have been trained on that corpus.
+        counted: The losses of models that count on that corpus; see `study_info`.
 
     Raises:
         AltGradError: A folder is not a finished run, or not one of this study.
     """
-    info = study_info(study, corpus_meta)
+    info = study_info(study, corpus_meta, counted)
     choices = read_choices(study, tuning)
     require_corpus(choices, info.corpus_fingerprint)
     lrs, arms = learning_rates(choices), study_arms(study)

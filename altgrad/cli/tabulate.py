@@ -1,5 +1,6 @@
 """`altgrad tabulate`: run folders to tidy tables."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,9 @@ def tabulate(
     study: Annotated[str, typer.Option(help="The study's config: a file, or - for JSON on standard input.")],
     tuning: Annotated[Path | None, typer.Option(help="Folder of what `altgrad tune` wrote.")] = None,
     diagnostics: Annotated[Path | None, typer.Option(help="Folder with RUN_ID.parquet diagnostics.")] = None,
-    corpus: Annotated[Path | None, typer.Option(help="The prepared corpus, for its size and its fingerprint.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="The prepared corpus, for its size and its fingerprint, and for n-gram losses.")
+    ] = None,
 ) -> None:
     """Write the tables of a study from its run folders.
 
@@ -20,14 +23,21 @@ def tabulate(
     are not there have the status `missing`. Folders in the study's `include_runs` (globs) are taken in
     beside them.
     """
-    from altgrad.analysis.study_info import read_corpus_meta
     from altgrad.analysis.tabulate import tabulate_study, write_tables
+    from altgrad.data.ngrams import ngram_losses
+    from altgrad.data.store import load_corpus
+    from altgrad.data.windows import eval_windows
     from altgrad.study.config import StudyConfig
     from altgrad.study.grid import study_arms
     from altgrad.study.included import SUMMARY, included_folders
     from altgrad.study.loading import load_config
 
     config = load_config(StudyConfig, study)
+    meta, counted = None, None
+    if corpus is not None:
+        text, training = load_corpus(corpus), config.training
+        windows = eval_windows(text.val, config.model.block_size, training.eval_batches * training.batch_size)
+        meta, counted = text.meta, asdict(ngram_losses(text.train, windows, text.meta["tokenizer"]["vocab_size"]))
     planned = [runs / f"{arm.arm}-s{seed}" for arm in study_arms(config) for seed in arm.seeds]
     tables = tabulate_study(
         config,
@@ -35,6 +45,7 @@ def tabulate(
         included=included_folders(config.include_runs, planned=planned),
         tuning=tuning,
         diagnostics=diagnostics,
-        corpus_meta=read_corpus_meta(corpus) if corpus is not None else None,
+        corpus_meta=meta,
+        counted=counted,
     )
     write_tables(out, tables)

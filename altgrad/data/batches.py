@@ -3,12 +3,10 @@
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from altgrad.errors import CorpusError
+from altgrad.data.windows import Tokens, eval_windows, positions, take
 
-Tokens: TypeAlias = npt.NDArray[np.unsignedinteger]
 Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """Inputs and targets, int64, shape (B, T) each; the targets are the inputs shifted by one token."""
 
@@ -33,7 +31,7 @@ class BatchSampler:
     """
 
     def __init__(self, tokens: Tokens, batch_size: int, block_size: int, seed: int) -> None:
-        self._positions = _positions(tokens, block_size)
+        self._positions = positions(tokens, block_size)
         self._tokens = tokens
         self._batch_size = batch_size
         self._block_size = block_size
@@ -44,7 +42,7 @@ class BatchSampler:
         """Return the next batch: inputs and targets, int64, (B, T)."""
         starts = torch.randint(self._positions, (self._batch_size,), generator=self._generator)
         self.count += 1
-        return _gather(self._tokens, starts.numpy(), self._block_size)
+        return _batch(take(self._tokens, starts.numpy(), self._block_size))
 
     def state_dict(self) -> dict[str, torch.Tensor | int]:
         """Return what it takes to go on from here."""
@@ -59,9 +57,7 @@ class BatchSampler:
 
 
 def eval_batches(tokens: Tokens, batch_size: int, block_size: int, n: int) -> list[Batch]:
-    """Return `n` batches that are the same in every run: windows spread evenly from one end of the stream to the other.
-
-    Where the stream is shorter than `n * batch_size` windows, they overlap.
+    """Return `n` batches of the windows that every run is evaluated on; see `eval_windows`.
 
     Args:
         tokens: The stream, shape (tokens,), for example `Corpus.val`.
@@ -72,26 +68,11 @@ def eval_batches(tokens: Tokens, batch_size: int, block_size: int, n: int) -> li
     Raises:
         CorpusError: The stream is too short for one window and its target.
     """
-    last = _positions(tokens, block_size) - 1
-    windows = n * batch_size
-    starts = np.arange(windows) * last // max(1, windows - 1)
-    return [_gather(tokens, part, block_size) for part in starts.reshape(n, batch_size)]
+    windows = eval_windows(tokens, block_size, n * batch_size)
+    return [_batch(part) for part in windows.reshape(n, batch_size, block_size + 1)]
 
 
-def _positions(tokens: Tokens, block_size: int) -> int:
-    """Return how many starts a window and its last target fit behind."""
-    positions = len(tokens) - block_size
-    if positions < 1:
-        raise CorpusError(
-            str(getattr(tokens, "filename", None) or "tokens"),
-            f"its {len(tokens)} tokens are too few for block_size {block_size} and one target",
-            f"Give at least {block_size + 1} tokens (more documents), or lower block_size",
-        )
-    return positions
-
-
-def _gather(tokens: Tokens, starts: npt.NDArray[np.int64], block_size: int) -> Batch:
-    """Return the windows at `starts` as inputs and targets."""
-    windows = tokens[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+def _batch(windows: Tokens) -> Batch:
+    """Return windows, shape (B, T + 1), as inputs and targets."""
     batch = torch.from_numpy(windows.astype(np.int64))
     return batch[:, :-1].contiguous(), batch[:, 1:].contiguous()

@@ -35,6 +35,16 @@ def shown_words(data: pd.DataFrame, *columns: str) -> str:
     return "".join(f" Shown: {', '.join(place)}." for place in places)
 
 
+def bigram_words(info: StudyInfo) -> str:
+    """Return a sentence on the line of `panels.bigram_line`, for a caption; nothing where there is none."""
+    if info.bigram_loss is None:
+        return ""
+    return (
+        f" The dotted line, where in sight, is what counting pairs of tokens would give ({info.bigram_loss:.3f} nats):"
+        f" what ends there has learned nothing from further back."
+    )
+
+
 def hollow_words(info: StudyInfo, hollow: pd.Series) -> str:
     """Return a sentence on hollow marks, for a caption; nothing where there is none.
 

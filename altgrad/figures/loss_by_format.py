@@ -9,9 +9,9 @@ import pandas as pd
 from altgrad.analysis.cells import chosen_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.captions import seeds_words
+from altgrad.figures.captions import bigram_words, seeds_words
 from altgrad.figures.legends import update_legend
-from altgrad.figures.panels import keep_in_sight, mark_edge, side_by_side, storage_words
+from altgrad.figures.panels import bigram_line, keep_in_sight, mark_edge, side_by_side, storage_words
 from altgrad.figures.style import (
     BAND_COLOR,
     BASELINE_COLOR,
@@ -53,6 +53,7 @@ def make(tables: Tables) -> "Figure":
         here = studied[studied["storage"] == storage]
         single = runs[(runs["storage"] == storage) & (runs["format"] != baseline)]
         _reference(axes, reference)
+        bigram_line(axes, study_of(tables))
         for update, offset in side_by_side(updates, SPREAD):
             _line(axes, encoding, here[here["update"] == update], formats, offset)
             _seeds(axes, encoding, single[single["update"] == update], formats, offset)
@@ -80,7 +81,7 @@ def caption(tables: Tables) -> str:
         f" {info.baseline_format} baseline's interval, the black line its mean. Look for the marks nearest to it. Seeds"
         f" move all cells alike, so that gaps paired by seed are surer than these intervals look. Each"
         f" panel has its own vertical axis; a mean beyond it is written at its upper edge, an interval that leaves it"
-        f" is cut.{reported}"
+        f" is cut.{bigram_words(info)}{reported}"
     )
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 from altgrad.analysis.cells import CELL, chosen_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.captions import seeds_words
+from altgrad.figures.captions import bigram_words, seeds_words
 from altgrad.figures.curves import by_update, crowded_words, first_updates
 from altgrad.figures.legends import update_legend
-from altgrad.figures.panels import format_rows, keep_in_sight, mark_edge, say_empty, storage_columns
+from altgrad.figures.panels import bigram_line, format_rows, keep_in_sight, mark_edge, say_empty, storage_columns
 from altgrad.figures.style import BASELINE_COLOR, Encoding, FigureSpec, empty_figure, study_of
 from altgrad.study.grid import BASELINE_UPDATE
 
@@ -24,15 +24,17 @@ EARLY = 0.45
 
 def make(tables: Tables) -> "Figure":
     """Draw one panel a format and storage; the vertical axis is a row's own."""
-    encoding, baseline = Encoding.of(tables), study_of(tables).baseline_format
+    encoding, info = Encoding.of(tables), study_of(tables)
     runs = _studied(tables)
     curves, relative = _curves(tables, runs)
+    zero = _baseline_ends(tables)[0] if relative else 0.0
     if curves.empty:
         return empty_figure("No run with every layer in a format has a validation loss yet.")
     grid = format_rows(encoding, runs, storage_columns(runs))
     for panel in grid:
         if relative:
             panel.axes.axhline(0, color=BASELINE_COLOR, linewidth=0.9, zorder=2)
+        bigram_line(panel.axes, info, zero)
         for cell in by_update(encoding, panel.of(curves)):
             _cell(panel.axes, encoding, cell)
         here = panel.of(runs)
@@ -42,16 +44,15 @@ def make(tables: Tables) -> "Figure":
     for panel in grid.by_format():
         _limit(panel.axes, panel.of(curves), relative)
     grid.label("step", "gap (nats)" if relative else "val. loss (nats)")
-    update_legend(grid.figure, encoding, runs["update"], baseline if relative else None)
+    update_legend(grid.figure, encoding, runs["update"], info.baseline_format if relative else None)
     return grid.figure
 
 
 def caption(tables: Tables) -> str:
     """Say what the lines are."""
     curves, relative = _curves(tables, _studied(tables))
-    info, cells = study_of(tables), tables["cells"]
-    own = cells[(cells["format"] == info.baseline_format) & cells["chosen"]]
-    ends = "".join(f", which itself ends at {mean:.3f} nats" for mean in own["mean"])
+    info = study_of(tables)
+    ends = "".join(f", which itself ends at {mean:.3f} nats" for mean in _baseline_ends(tables))
     over = (
         f"Validation loss through the quantized weights minus that of the {info.baseline_format} baseline with the same"
         f" seed, at the same step: the black line is the baseline{ends}."
@@ -63,8 +64,14 @@ def caption(tables: Tables) -> str:
         f" ({seeds_words(_sizes(curves))}) for as long as every seed runs, thin lines single seeds of adamw and the"
         f" primary update, crosses at the upper edge where runs diverged. Look for curves that end on the black line,"
         f" and for those that still come nearer. Each row has its own vertical axis; the first steps are cut off."
-        f"{crowded_words(tables)}"
+        f"{bigram_words(info)}{crowded_words(tables)}"
     )
+
+
+def _baseline_ends(tables: Tables) -> list[float]:
+    """Return where the baseline's cells end, in nats."""
+    cells = tables["cells"]
+    return cells.loc[(cells["format"] == study_of(tables).baseline_format) & cells["chosen"], "mean"].tolist()
 
 
 def _studied(tables: Tables) -> pd.DataFrame:

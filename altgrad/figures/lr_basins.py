@@ -8,10 +8,18 @@ import pandas as pd
 from altgrad.analysis.cells import CELL, scored_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.captions import seeds_words
+from altgrad.figures.captions import bigram_words, seeds_words
 from altgrad.figures.curves import by_update, crowded_words, first_updates
 from altgrad.figures.legends import update_legend
-from altgrad.figures.panels import format_rows, keep_in_sight, log_axis, mark_edge, say_empty, storage_columns
+from altgrad.figures.panels import (
+    bigram_line,
+    format_rows,
+    keep_in_sight,
+    log_axis,
+    mark_edge,
+    say_empty,
+    storage_columns,
+)
 from altgrad.figures.style import BASELINE_COLOR, Encoding, FigureSpec, empty_figure, study_of
 from altgrad.figures.trials import lr_units, trial_means, whole_trials
 from altgrad.study.grid import BASELINE_UPDATE
@@ -93,6 +101,7 @@ def make(tables: Tables) -> "Figure":
     for panel in grid:
         for value in best["mean"]:
             panel.axes.axhline(value, color=BASELINE_COLOR, linewidth=0.9, zorder=1)
+        bigram_line(panel.axes, study_of(tables))
         here = panel.of(means)
         for number, cell in enumerate(by_update(encoding, here)):
             _cell(panel.axes, encoding, searches, cell, TOP - APART * number)
@@ -126,9 +135,10 @@ def caption(tables: Tables) -> str:
         f"Validation loss at the end against the learning rate; dots are single {'trials' if tuned else 'runs'}, lines"
         f" their means ({seeds_words(means['n'])}), full marks the cell's chosen rate, and crosses at the upper edge"
         f" stand where one diverged; what is much worse than the best leaves the picture. The black line is the"
-        f" {info.baseline_format} baseline at its own best.{shade} Look for how far apart the storages' best rates lie,"
-        f" and whether an update moves its basin or deepens it. In {beyond} of {len(edge)} cells the best stands at the"
-        f" edge of the rates that were run: a better one may lie beyond.{units}{crowded_words(tables)}"
+        f" {info.baseline_format} baseline at its own best.{bigram_words(info)}{shade} Look for how far apart the"
+        f" storages' best rates lie, and whether an update moves its basin or deepens it. In {beyond} of {len(edge)}"
+        f" cells the best stands at the edge of the rates that were run: a better one may lie beyond.{units}"
+        f"{crowded_words(tables)}"
     )
 
 

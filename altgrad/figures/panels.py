@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from altgrad.analysis.study_info import StudyInfo
 from altgrad.figures.style import MUTED, STORAGE_ORDER, STORAGE_WORDS, Encoding, in_order, new_figure
 
 if TYPE_CHECKING:
@@ -206,6 +207,18 @@ def keep_in_sight(axes: "Axes", low: float, high: float, room: float = 0.08) -> 
     """Set the vertical axis to a range and some room beyond it, as a share of the range."""
     pad = room * (high - low) or 0.1
     axes.set_ylim(low - pad, high + pad)
+
+
+def bigram_line(axes: "Axes", info: StudyInfo, above: float = 0.0) -> None:
+    """Draw where a model ends that knows only the token before, if the study knows it.
+
+    Args:
+        axes: The panel; its vertical axis is a loss.
+        info: The study.
+        above: The loss at the axis's 0.
+    """
+    if info.bigram_loss is not None:
+        axes.axhline(info.bigram_loss - above, **GUIDE)
 
 
 def log_axis(axes: "Axes", values: pd.Series, *, sparse: bool = False) -> None:

@@ -252,7 +252,9 @@ def test_timing_leaves_the_first_window_out() -> None:
 
 
 def test_study_info_goes_through_its_table() -> None:
-    info = study_info(STUDY, CORPUS_META)
+    info = study_info(STUDY, CORPUS_META, {"unigram": 3.0, "bigram": 2.5})
+    assert (info.unigram_loss, info.bigram_loss) == (3.0, 2.5)
+    assert study_info(STUDY, CORPUS_META).bigram_loss is None
     assert from_frame(to_frame(info)) == info
     assert (info.corpus_revision, info.corpus_licence) == ("0123abcd", "CC-BY-4.0")
     assert (info.planned_runs, info.train_tokens, info.synthetic, info.tokens_per_run) == (6, 12_000, True, 1280)

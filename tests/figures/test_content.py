@@ -1,16 +1,19 @@
 """What is drawn is what the tables say: figures compute nothing."""
 
 import math
+from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from altgrad.analysis.cells import CELL, chosen_runs
+from altgrad.analysis.study_info import to_frame
 from altgrad.analysis.tables import Tables
 from altgrad.figures import layer_heatmap, loss_by_format, loss_curves, lr_basins, stall_and_flips
 from altgrad.figures.captions import seeds_words
-from altgrad.figures.style import UPDATE_COLORS, FigureSpec, number_words
+from altgrad.figures.style import UPDATE_COLORS, FigureSpec, number_words, study_of
 from tests.figures.conftest import Studies, replaced
 from tests.figures.drawn import Points, bars, make, marks, strokes, words
 
@@ -95,6 +98,21 @@ def test_loss_by_format_shows_the_baseline_with_its_interval(studies: Studies) -
         assert [end[1] for end in strokes(axes, "#000000")[0]] == [pytest.approx(baseline["mean"].item())] * 2
     assert "they were chosen on the seeds" not in loss_by_format.FIGURE.caption(tables)
     assert "they were chosen on the seeds" in loss_by_format.FIGURE.caption(studies("sweep"))
+
+
+@pytest.mark.parametrize("module", [loss_by_format, loss_curves, lr_basins])
+def test_bigrams_are_a_dotted_line_in_every_panel(studies: Studies, module: ModuleType) -> None:
+    tables, figure = studies("sweep"), module.FIGURE
+    info = replace(study_of(tables), bigram_loss=2.75)
+    known, unknown = (make(figure, t) for t in (replaced(tables, study=to_frame(info)), tables))
+    baseline = tables["cells"].query("format == 'BF16' and chosen")["mean"].iloc[0]
+    level = 2.75 - (baseline if module is loss_curves else 0.0)
+    assert known.axes
+    for axes in known.axes:
+        assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == pytest.approx([level])
+    assert all(line.get_linestyle() != ":" for axes in unknown.axes for line in axes.lines)
+    assert "(2.750 nats)" in figure.caption(replaced(tables, study=to_frame(info)))
+    assert "dotted" not in figure.caption(tables)
 
 
 def test_a_format_that_failed_does_not_flatten_the_others(studies: Studies) -> None:

@@ -1,13 +1,13 @@
 # Analysis: runs to tidy tables, tables to statistics, both to figures.
 #
-# in:  results/runs/<run>/, results/diagnostics/<run>.parquet, results/tuning/<arm>.json, the corpus's meta.json
+# in:  results/runs/<run>/, results/diagnostics/<run>.parquet, results/tuning/<arm>.json, the corpus
 # out: results/tables/*.parquet -> results/statistics/*.parquet -> reports/figures/*.{svg,png}
 rule tabulate:
     input:
         runs=expand("<results>/runs/{run}/{file}", run=RUNS, file=RUN_FILES),
         diagnostics=expand("<results>/diagnostics/{run}.parquet", run=RUNS),
         tuning=expand("<results>/tuning/{arm}.json", arm=TUNED),
-        corpus="<corpus>/meta.json",
+        corpus=expand("<corpus>/{file}", file=CORPUS_FILES),
         included=INCLUDED,
         hypotheses=STUDY.hypotheses or [],
     output:
@@ -22,7 +22,7 @@ rule tabulate:
         study=STUDY.model_dump_json(),
         out=lambda wildcards, output: folder(output),
         diagnostics=lambda wildcards, input: folder(input.diagnostics),
-        corpus=lambda wildcards, input: folder([input.corpus]),
+        corpus=lambda wildcards, input: folder(input.corpus),
         runs=lambda wildcards, input: above(input.runs),
         tuning=lambda wildcards, input: f"--tuning {folder(input.tuning)}" if input.tuning else "",
         revision=REVISIONS["tabulate"],

@@ -23,10 +23,10 @@ REVISIONS = {
     "prepare": 1,
     "tune": 1,
     "diagnose": 3,
-    "tabulate": 4,
+    "tabulate": 5,
     "analyse": 4,
-    "plot": 4,
-    "report": 4,
+    "plot": 5,
+    "report": 5,
 }
 
 CORPUS_FILES = ["train.bin", "val.bin", "meta.json"]

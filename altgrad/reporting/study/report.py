@@ -5,7 +5,7 @@ from altgrad.reporting.evidence_links import estimated
 from altgrad.reporting.manifold_vs_standard import probability
 from altgrad.reporting.page import make_report
 from altgrad.reporting.source import Source
-from altgrad.reporting.study import certainty, hypotheses, mechanism, methods, threats
+from altgrad.reporting.study import certainty, hypotheses, learned, mechanism, methods, threats
 from altgrad.reporting.study.answer import QUESTION, answer
 from altgrad.reporting.text import Cell, Grid, count, difference, grid, interval, p_value, word
 
@@ -20,6 +20,7 @@ def build(source: Source) -> Report:
         *certainty.sections(source),
         methods.section(source),
         hypotheses.section(source),
+        learned.section(source),
         *mechanism.sections(source),
         threats.section(source),
     ]

@@ -1,18 +1,21 @@
 """How sure it is, what was predicted, why, and what the study cannot say: each follows from the tables."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from altgrad.analysis.study_info import to_frame
 from altgrad.reporting.document import Bullets, Grid, Paragraph, Section
 from altgrad.reporting.source import STORAGES, Source
-from altgrad.reporting.study import certainty, hypotheses, mechanism, methods, report, threats
+from altgrad.reporting.study import certainty, hypotheses, learned, mechanism, methods, report, threats
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import make_study
 from tests.figures.conftest import replaced
 from tests.reporting.conftest import SourceOf, rows
 from tests.reporting.study.test_answer import PRIMARY, changed, row
+from tests.reporting.tuned import BIGRAM
 
 
 def words(section: Section) -> str:
@@ -122,6 +125,26 @@ def test_a_study_without_hypotheses_says_so(source_of: SourceOf) -> None:
     assert words(hypotheses.section(source_of("sweep"))) == (
         "No hypotheses were written down for this study before its runs."
     )
+
+
+def test_what_was_learned_from_context_is_what_is_left_below_bigrams(tuned: Source) -> None:
+    found = learned.section(tuned)
+    mean = {key: cell["mean"] for key, cell in tuned.cells.items()}
+    adamw, manifold = (("E7M0", update, "nearest", "all") for update in ("adamw", "manifold"))
+    best = BIGRAM - mean["BF16", "adamw", "master", "all"]
+    by_format = {line["format"]: line for line in table(found)}
+    assert list(by_format) == ["BF16", "E4M3", "E7M0"]
+    assert by_format["BF16"]["adamw, master"] == f"{best:+.4f}" and by_format["BF16"]["manifold, nearest"] == "not run"
+    assert by_format["E7M0"]["manifold, nearest"] == f"{BIGRAM - mean[manifold]:+.4f}"
+    low = f"Less than half of that was learned in E7M0-adamw-nearest ({100 * (BIGRAM - mean[adamw]) / best:.3g} %), "
+    assert f"The BF16 baseline gains {best:.4f} nats there. {low}" in words(found)
+    assert "E7M0-manifold-nearest" not in words(found) and "E4M3" not in words(found)
+
+
+def test_nothing_is_said_of_context_where_it_is_not_known(tuned: Source, source_of: SourceOf) -> None:
+    assert words(learned.section(source_of("sweep"))) == "The losses of n-grams were not computed."
+    early = replaced(tuned.tables, study=to_frame(replace(tuned.info, bigram_loss=2.0)))
+    assert "nothing here was learned from further back" in words(learned.section(Source(early, tuned.figures)))
 
 
 def test_powers_controls_and_knock_outs_are_benefits_with_their_verdicts(tuned: Source) -> None:
