@@ -1,6 +1,5 @@
 """Run folders, read and checked against the study before a number of theirs is used."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from altgrad.errors import MismatchError, TableError
 from altgrad.parquet import read_table
 from altgrad.schema import PROBE_TIMES, TELEMETRY, TIMING
 from altgrad.study.config import StudyConfig
-from altgrad.study.grid import TRAIN_REVISION, result_fields, study_arms, study_runs
+from altgrad.study.grid import TRAIN_REVISION, result_fields, stated_hash, study_arms, study_runs
 from altgrad.study.runs import RunConfig
 
 FACTORS = (
@@ -136,29 +135,11 @@ def _read(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
             f"it is of training revision {config.revision}, and this altgrad knows up to {TRAIN_REVISION}",
             "Read it with the version that wrote it",
         )
-    if summary.get("config_hash") != _stated_hash(config, json.loads(raw)):
+    if summary.get("config_hash") != stated_hash(config, json.loads(raw)):
         raise MismatchError(
             str(folder), "summary.json and config.json are of different runs", "Delete the folder and train again"
         )
     return config, summary
-
-
-def _stated_hash(config: RunConfig, stated: Any) -> str:
-    """Return the hash of the fields that decide a run's results and that its config.json states.
-
-    A run of an earlier revision does not know later fields; its summary has the hash of those that it knew.
-    """
-    known = {key: value for key, value in result_fields(config).items() if _states(stated, key)}
-    return hashlib.sha256(json.dumps(known, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _states(stated: Any, key: str) -> bool:
-    """Return whether a config as JSON has a dotted key."""
-    for part in key.split("."):
-        if not isinstance(stated, dict) or part not in stated:
-            return False
-        stated = stated[part]
-    return True
 
 
 def _require_planned(folder: Path, config: RunConfig, planned: Mapping[str, RunConfig]) -> None:

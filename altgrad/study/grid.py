@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -93,13 +94,38 @@ def result_fields(run: RunConfig) -> dict[str, object]:
 
 def config_hash(run: RunConfig) -> str:
     """Return the SHA-256 (hex) of the fields that decide a run's results."""
-    text = json.dumps(result_fields(run), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _hash(result_fields(run))
+
+
+def stated_hash(run: RunConfig, config: Mapping[str, Any]) -> str:
+    """Return the hash of the fields that decide a run's results and that its config on disk states.
+
+    A config from before a field was added is the same run with the field's default: if that trained differently, the
+    revision would have been raised. Its summary has the hash of the fields that it knew.
+
+    Args:
+        run: What is read from the config.
+        config: The config as it stands on disk.
+    """
+    return _hash({key: value for key, value in result_fields(run).items() if _states(config, key)})
 
 
 def cell_hash(arm: ArmConfig) -> str:
     """Return the SHA-256 (hex) of what decides an arm's results beside its learning rate and seeds."""
     return config_hash(arm.run(arm_name(arm.format, arm.update, arm.storage, arm.layers, None), 1.0, 0))
+
+
+def _hash(fields: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _states(config: Any, key: str) -> bool:
+    """Return whether a config as JSON has a dotted key."""
+    for part in key.split("."):
+        if not isinstance(config, Mapping) or part not in config:
+            return False
+        config = config[part]
+    return True
 
 
 def _flatten(prefix: str, value: object) -> Iterator[tuple[str, object]]:

@@ -7,7 +7,7 @@ An archive has everything of a run but its weights, its telemetry in few rows. U
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from altgrad.study.runs import RunConfig
 from altgrad.telemetry.thinning import complete
 from altgrad.training.archive_file import KINDS, TABLES, ArchivedRun, Contents, Place, read_archive, write_archive
 from altgrad.training.archive_runs import ARCHIVED, Thinning, current_run, finished_folders, read_finished
-from altgrad.training.checkpoint import MANIFEST, write_bytes
+from altgrad.training.checkpoint import MANIFEST, write_json
 from altgrad.training.process import exclusive
 from altgrad.training.run import FINISHED
 from altgrad.training.stamp import run_stamp, state_key, write_stamp
@@ -151,7 +151,7 @@ def _fill(home: Path, archived: ArchivedRun, run: RunConfig) -> None:
     finished = home / FINISHED
     finished.mkdir(parents=True, exist_ok=True)
     write_stamp(home, run_stamp(run, archived.summary["corpus_fingerprint"]))
-    write_bytes(finished / "config.json", _json_bytes(archived.config))
+    write_json(finished / "config.json", archived.config)
     files = ["config.json"]
     for name, table in archived.tables.items():
         whole = table.add_column(0, "run_id", pa.array([run.run_id] * len(table), pa.string()))
@@ -160,7 +160,7 @@ def _fill(home: Path, archived: ArchivedRun, run: RunConfig) -> None:
         write_table(finished / f"{name}.parquet", whole)
         files.append(f"{name}.parquet")
     hashes = {name: hashlib.sha256((finished / name).read_bytes()).hexdigest() for name in files}
-    write_bytes(finished / "summary.json", _json_bytes({**archived.summary, ARCHIVED: True, "files": hashes}))
+    write_json(finished / "summary.json", {**archived.summary, ARCHIVED: True, "files": hashes})
 
 
 def _make_folder(folder: Path) -> None:
@@ -170,10 +170,6 @@ def _make_folder(folder: Path) -> None:
         raise CheckpointError(
             str(folder), f"it cannot be made (errno {error.errno}: {error.strerror})", "Name another file with --out"
         ) from None
-
-
-def _json_bytes(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _count(number: int, what: str) -> str:

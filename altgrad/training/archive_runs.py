@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from altgrad.errors import AltGradError, CheckpointError
 from altgrad.parquet import arrow_schema, read_table
 from altgrad.schema import DIAGNOSTICS, TELEMETRY, TIMING
-from altgrad.study.grid import result_fields
+from altgrad.study.grid import stated_hash
 from altgrad.study.runs import RunConfig
 from altgrad.telemetry.thinning import round_diagnostics, thin, thin_timing
 from altgrad.training.archive_file import KINDS, TABLES, ArchivedRun
@@ -94,29 +94,14 @@ def _table(name: str, data: pd.DataFrame) -> pa.Table:
 
 
 def current_run(config: Mapping[str, Any], summary: Mapping[str, Any]) -> RunConfig | None:
-    """Return the run that config and summary are of; None if this version of altgrad reads another one in them.
-
-    A config from before a field that decides results was added is the same run with the field's default: what it
-    states has the hash that its summary says. If the default trained differently, the revision would have been raised.
-    """
+    """Return the run that config and summary are of; None if this version of altgrad reads another one in them."""
     try:
         run = RunConfig.model_validate(config)
     except (ValidationError, AltGradError):
         return None
-    stated = {key: value for key, value in result_fields(run).items() if _states(config, key)}
-    text = json.dumps(stated, sort_keys=True, separators=(",", ":"))
-    theirs = (hashlib.sha256(text.encode()).hexdigest(), run.run_id)
+    theirs = (stated_hash(run, config), run.run_id)
     same = (summary.get("config_hash"), summary.get("run_id")) == theirs and "corpus_fingerprint" in summary
     return run if same else None
-
-
-def _states(config: Any, key: str) -> bool:
-    """Return whether a config has a dotted key."""
-    for part in key.split("."):
-        if not isinstance(config, Mapping) or part not in config:
-            return False
-        config = config[part]
-    return True
 
 
 def _diagnostics(folder: Path, declared: Path, file: Path, say: Callable[[str], None]) -> pa.Table:

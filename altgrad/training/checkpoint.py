@@ -195,3 +195,13 @@ def write_bytes(path: Path, data: bytes) -> None:
             f"it cannot be written (errno {error.errno}: {error.strerror})",
             "Free space or mend the disk and run the same command again; the state before it is intact",
         ) from error
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON as `write_bytes` does, keys sorted: equal data, equal bytes.
+
+    Raises:
+        CheckpointError: The disk refused; an old file of that name is as it was.
+        ValueError: A number is not finite.
+    """
+    write_bytes(path, (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save as to_safetensors
@@ -21,7 +20,7 @@ from altgrad.study.runs import RunConfig
 from altgrad.telemetry.live import Live
 from altgrad.telemetry.mirror import Mirror
 from altgrad.telemetry.recorder import Recorder
-from altgrad.training.checkpoint import StateFolder, write_bytes
+from altgrad.training.checkpoint import StateFolder, write_bytes, write_json
 from altgrad.training.environment import Environment, prepare_process, resolve_environment
 from altgrad.training.loop import Trainer
 from altgrad.training.process import Interrupts, exclusive
@@ -184,11 +183,11 @@ def _finish(
     model_state = _last_good_weights(trainer, folder)
     recorder.write(finished)
     write_bytes(finished / "final.safetensors", to_safetensors(model_state))
-    write_bytes(finished / "config.json", _json_bytes(trainer.run.model_dump(mode="json")))
+    write_json(finished / "config.json", trainer.run.model_dump(mode="json"))
     summary = summarize(trainer, corpus, environment)
     summary["update_ulps"] = update_ulps(finished / "telemetry.parquet")
     summary["files"] = {name: _sha256(finished / name) for name in OUTPUTS[:-1]}
-    write_bytes(finished / "summary.json", _json_bytes(summary))
+    write_json(finished / "summary.json", summary)
     mirror.summarize(summary)
 
 
@@ -222,10 +221,6 @@ def _hand_out(finished: Path, out: Path) -> None:
         data = (finished / name).read_bytes()
         if not (out / name).exists() or (out / name).read_bytes() != data:
             write_bytes(out / name, data)
-
-
-def _json_bytes(data: dict[str, Any]) -> bytes:
-    return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _sha256(path: Path) -> str:

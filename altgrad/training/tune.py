@@ -11,7 +11,7 @@ from altgrad.study.grid import cell_hash, trial_id
 from altgrad.study.runs import RunConfig, TuneConfig
 from altgrad.study.scores import has_diverged, score
 from altgrad.study.tuning import Trial, TuningConfig, choose, next_rungs
-from altgrad.training.checkpoint import write_bytes
+from altgrad.training.checkpoint import write_json
 from altgrad.training.run import OUTPUTS
 from altgrad.training.sweep import noticing_signals, train_next
 
@@ -47,7 +47,7 @@ def tune_cell(config: TuneConfig, corpus_folder: Path, trials: Path, out: Path, 
                     records.append({"rung": rung, **_record(trials / run.run_id)})
     result = _result(config, records)
     say(f"{config.arm.arm}: learning rate {result['lr']:g}, the best of {result['lrs']}")
-    write_bytes(out, (json.dumps(result, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    write_json(out, result)
     return 0
 
 
