@@ -69,8 +69,9 @@ def _row(h: Hypothesis, found: Found, info: StudyInfo) -> Row:
             Judged(f, e, _judge(h, e) if _has_sense(h, f, found, info) else UNDECIDED)
             for f, e in zip(h.of.formats, estimates, strict=True)
         ]
-        result = "; ".join(_words(j) for j in judged)
-        verdict = lacking(n, info) or _overall(h, judged, per_format, info)
+        too_small = lacking(n, info)
+        result = "; ".join(_words(j, alone=not too_small and h.test != "rising") for j in judged)
+        verdict = too_small or _overall(h, judged, per_format, info)
     return {
         "id": h.id,
         "claim": h.claim,
@@ -154,7 +155,8 @@ def _prediction(h: Hypothesis) -> str:
     return f"{what}{where} {statement}: {names}"
 
 
-def _words(judged: Judged) -> str:
+def _words(judged: Judged, alone: bool) -> str:
+    """Return one format's estimate, with its verdict where formats are judged each `alone`."""
     e = judged.estimate
     ends = "" if math.isnan(e.low) else f" [{e.low:+.4f}, {e.high:+.4f}]"
-    return f"{judged.name} {e.mean:+.4f}{ends}"
+    return f"{judged.name} {e.mean:+.4f}{ends}{f' ({judged.verdict})' if alone else ''}"

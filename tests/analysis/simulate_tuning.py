@@ -16,8 +16,8 @@ from tests.analysis.simulate import CONFIDENCE, cell
 
 RULE = TuningConfig(lowest_lr=1e-3, start=5, max_lrs=10, seeds=(101, 102))
 NOISE, LOUD = 0.017, 0.1
-"""Standard deviations of a run's loss at one learning rate, in nats, usual and where seeds decide: a benefit has a paired
-one of 0.024 and of 0.14."""
+"""Standard deviations of a run's loss at one learning rate, in nats, as usual and where seeds decide: that of a paired
+benefit is 0.024 and 0.14."""
 
 SEEDS, FORMATS, FLOOR = 12, 7, 2.2
 

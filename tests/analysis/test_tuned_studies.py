@@ -165,7 +165,9 @@ def test_each_hypothesis_is_judged_by_its_prediction(tables: Tables) -> None:
     }  # fmt: skip
     row = only(tables["hypotheses"], "id == 'H3'")
     assert row["prediction"] == "benefit of manifold, nearest is below 0 nats: E4M3, E7M0"
-    assert row["result"].startswith("E4M3 +0.0") and row["n"] == 8
+    first, second = row["result"].split("; ")
+    assert first.startswith("E4M3 +0.0") and first.endswith("] (refuted)") and row["n"] == 8
+    assert second.startswith("E7M0 ") and second.endswith(")")
 
 
 def test_too_few_seeds_give_no_verdict_on_a_hypothesis(tmp_path: Path) -> None:
@@ -176,6 +178,7 @@ def test_too_few_seeds_give_no_verdict_on_a_hypothesis(tmp_path: Path) -> None:
     study = study.model_copy(update={"hypotheses": str(tmp_path / "plan.yaml")})
     tables = tuned_tables(study, tmp_path, best, lambda arm, lr, seed: 2.0, lambda run: score(run, run.seed))
     assert tables["hypotheses"]["verdict"].tolist() == ["not enough seeds"]
+    assert not tables["hypotheses"]["result"].str.contains(r"\(").any()  # nor one for a single format
 
 
 def test_a_hypothesis_that_cannot_be_judged_is_refused(tmp_path: Path) -> None:

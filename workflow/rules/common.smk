@@ -24,7 +24,7 @@ REVISIONS = {
     "tune": 1,
     "diagnose": 3,
     "tabulate": 5,
-    "analyse": 4,
+    "analyse": 5,
     "plot": 5,
     "report": 5,
 }

@@ -115,7 +115,8 @@ def test_hypotheses_stand_with_prediction_result_and_plan(tuned: Source) -> None
     assert little["verdict"] == "refuted"
     assert little["prediction"] == "benefit of manifold, nearest is below 0.01 nats: E7M0"
     oracle = row(tuned, estimand="benefit", update="manifold", layers="all", storage="nearest", format="E7M0")
-    assert little["result"] == f"E7M0 {oracle['mean']:+.4f} [{oracle['low']:+.4f}, {oracle['high']:+.4f}]"
+    assert little["result"] == f"E7M0 {oracle['mean']:+.4f} [{oracle['low']:+.4f}, {oracle['high']:+.4f}] (refuted)"
+    assert "supported" not in by_claim["It grows."]["result"]  # an order is judged by its steps
     assert by_claim["Unseen."]["n"] == "0" and by_claim["Unseen."]["verdict"] == "not run"
     plan = tuned.tables["plan"].iloc[0]
     assert f"The plan is {plan['file']}, SHA-256 {plan['sha256']}." in words(found)
