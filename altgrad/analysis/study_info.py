@@ -12,6 +12,7 @@ from altgrad.analysis.tables import Row, frame
 from altgrad.errors import CorpusError, TableError
 from altgrad.study.config import StudyConfig
 from altgrad.study.grid import TRAIN_REVISION, planned_runs
+from altgrad.study.tuning import CLIFF
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def tuning_words(study: StudyConfig) -> str:
     return (
         f"{rule.start} learning rates in half octaves from {first:g} to {last:g}, and further ones until two lie on"
         f" either side of the best, at most {rule.max_lrs}; {len(rule.seeds)} seeds that are never evaluated; frozen is"
-        " the rate nearest to the lowest point of a parabola through the mean losses of the best and its neighbors"
+        " the rate nearest to the lowest point of a parabola through the mean losses of the best and its neighbors,"
+        f" none of which counts as more than {CLIFF - 1:.0%} above the best"
     )
 
 

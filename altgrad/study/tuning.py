@@ -20,7 +20,7 @@ MARGIN = 2
 """Rungs that must have been tried on either side of the best before a search ends: one worse rung may be noise."""
 
 CLIFF = 1.1
-"""Rungs whose loss is above this times the best say nothing about the curve near it."""
+"""Rungs whose loss is above this times the best, or that diverged, count as this times the best."""
 
 
 class TuningConfig(Closed):
@@ -124,18 +124,17 @@ def smoothed_best(trials: Mapping[int, Trial]) -> int:
     The lowest of some noisy means is often not the best learning rate, and what it is off by is the same for every
     seed that is evaluated: pairing does not see it, and an update that does nothing would be found to help or to hurt.
     A parabola through the `MARGIN` rungs on either side averages the noise out; see docs/statistics.md for what that is
-    worth. Rungs that diverged, or stand on a cliff (`CLIFF`), are left out. With fewer than four rungs, or where the
-    curve does not bend upwards, it is the best rung itself.
+    worth. A cliff among them pushes the choice away from its brink, where other seeds would fall off, but no harder
+    than `CLIFF` however high it is. With fewer than four rungs, or where the curve does not bend upwards, it is the
+    best rung itself.
     """
     best = best_rung(trials)
-    near = [
-        rung
-        for rung in range(best - MARGIN, best + MARGIN + 1)
-        if rung in trials and not trials[rung].diverged and trials[rung].score <= CLIFF * trials[best].score
-    ]
+    cap = CLIFF * trials[best].score
+    near = [rung for rung in range(best - MARGIN, best + MARGIN + 1) if rung in trials]
     if len(near) < 2 * MARGIN:
         return best
-    square, slope, _ = np.polynomial.Polynomial.fit(near, [trials[r].score for r in near], 2).convert().coef[::-1]
+    scores = [cap if trials[rung].diverged else min(cap, trials[rung].score) for rung in near]
+    square, slope, _ = np.polynomial.Polynomial.fit(near, scores, 2).convert().coef[::-1]
     return min(max(round(-slope / (2 * square)), near[0]), near[-1]) if square > 0 else best
 
 

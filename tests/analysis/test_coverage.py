@@ -23,7 +23,7 @@ from tests.analysis.simulate import (
     study_runs_frame,
     study_tables,
 )
-from tests.analysis.simulate_tuning import CASES, CHOICES, curve, null
+from tests.analysis.simulate_tuning import CASES, CHOICES, CLIFFS, beside_cliff, curve, null
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "statistics.md"
 SIMULATIONS = 1000
@@ -122,3 +122,10 @@ def test_the_parabola_keeps_false_verdicts_near_their_level_and_the_lowest_mean_
     assert before <= bound and after <= 0.016 + 3 * standard_error(0.016, simulations)
     worse, _, more_regret = null(loss, CHOICES["lowest mean"], simulations, seed=1)
     assert worse > before and more_regret > regret
+
+
+@pytest.mark.parametrize("case", CLIFFS)
+def test_the_parabola_keeps_away_from_cliffs_and_the_lowest_mean_does_not(case: str) -> None:
+    regret, fallen = beside_cliff(CLIFFS[case], CHOICES["parabola"], 400, seed=1)
+    worse, more = beside_cliff(CLIFFS[case], CHOICES["lowest mean"], 400, seed=1)
+    assert regret < 0.01 and regret < worse / 2 and fallen < more

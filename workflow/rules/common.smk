@@ -21,7 +21,7 @@ from altgrad.study.runs import TuneConfig
 # TRAIN_REVISION in altgrad/study/grid.py: it is part of every run's config and of its stamp.
 REVISIONS = {
     "prepare": 1,
-    "tune": 1,
+    "tune": 2,
     "diagnose": 3,
     "tabulate": 5,
     "analyse": 5,
