@@ -1,4 +1,4 @@
-"""Validation loss against steps, each format over the baseline (METR-04)."""
+"""Loss against steps, each format over the baseline (METR-04)."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,10 @@ import pandas as pd
 from altgrad.analysis.cells import CELL, chosen_runs
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
-from altgrad.figures.captions import bigram_words, seeds_words
+from altgrad.figures.captions import seeds_words
 from altgrad.figures.curves import by_update, crowded_words, first_updates
 from altgrad.figures.legends import update_legend
-from altgrad.figures.panels import bigram_line, format_rows, keep_in_sight, mark_edge, say_empty, storage_columns
+from altgrad.figures.panels import format_rows, keep_in_sight, mark_edge, say_empty, storage_columns
 from altgrad.figures.style import BASELINE_COLOR, Encoding, FigureSpec, empty_figure, study_of
 from altgrad.study.grid import BASELINE_UPDATE
 
@@ -22,19 +22,24 @@ EARLY = 0.45
 """Share of the steps after which curves must be in sight: what comes before would flatten everything else."""
 
 
+ENOUGH = 4
+"""Evaluations a run that make a curve; with fewer, the training loss of every window is drawn."""
+
+WORDS = {"val_loss": "val. loss", "train_loss": "training loss"}
+
+
 def make(tables: Tables) -> "Figure":
     """Draw one panel a format and storage; the vertical axis is a row's own."""
     encoding, info = Encoding.of(tables), study_of(tables)
     runs = _studied(tables)
-    curves, relative = _curves(tables, runs)
-    zero = _baseline_ends(tables)[0] if relative else 0.0
+    metric = _metric(tables, runs)
+    curves, relative = _curves(tables, runs, metric)
     if curves.empty:
-        return empty_figure("No run with every layer in a format has a validation loss yet.")
+        return empty_figure("No run with every layer in a format has a loss yet.")
     grid = format_rows(encoding, runs, storage_columns(runs))
     for panel in grid:
         if relative:
             panel.axes.axhline(0, color=BASELINE_COLOR, linewidth=0.9, zorder=2)
-        bigram_line(panel.axes, info, zero)
         for cell in by_update(encoding, panel.of(curves)):
             _cell(panel.axes, encoding, cell)
         here = panel.of(runs)
@@ -43,35 +48,34 @@ def make(tables: Tables) -> "Figure":
             say_empty(panel.axes)
     for panel in grid.by_format():
         _limit(panel.axes, panel.of(curves), relative)
-    grid.label("step", "gap (nats)" if relative else "val. loss (nats)")
+    grid.label("step", f"gap in {WORDS[metric]} (nats)" if relative else f"{WORDS[metric]} (nats)")
     update_legend(grid.figure, encoding, runs["update"], info.baseline_format if relative else None)
     return grid.figure
 
 
 def caption(tables: Tables) -> str:
     """Say what the lines are."""
-    curves, relative = _curves(tables, _studied(tables))
-    info = study_of(tables)
-    ends = "".join(f", which itself ends at {mean:.3f} nats" for mean in _baseline_ends(tables))
+    runs, info = _studied(tables), study_of(tables)
+    metric = _metric(tables, runs)
+    curves, relative = _curves(tables, runs, metric)
+    loss = (
+        "Validation loss through the quantized weights"
+        if metric == "val_loss"
+        else "Training loss, the mean of a window of steps, since runs are validated too seldom for a curve,"
+    )
     over = (
-        f"Validation loss through the quantized weights minus that of the {info.baseline_format} baseline with the same"
-        f" seed, at the same step: the black line is the baseline{ends}."
+        f"{loss} minus that of the {info.baseline_format} baseline with the same seed, at the same step: the black line"
+        f" is the baseline."
         if relative
-        else "Validation loss through the quantized weights; there is no baseline to compare it with."
+        else f"{loss.removesuffix(',')}; there is no baseline to compare it with."
     )
     return (
         f"{over} Each cell is at its own chosen learning rate. Thick lines are means over the seeds"
         f" ({seeds_words(_sizes(curves))}) for as long as every seed runs, thin lines single seeds of adamw and the"
         f" primary update, crosses at the upper edge where runs diverged. Look for curves that end on the black line,"
         f" and for those that still come nearer. Each row has its own vertical axis; the first steps are cut off."
-        f"{bigram_words(info)}{crowded_words(tables)}"
+        f"{crowded_words(tables)}"
     )
-
-
-def _baseline_ends(tables: Tables) -> list[float]:
-    """Return where the baseline's cells end, in nats."""
-    cells = tables["cells"]
-    return cells.loc[(cells["format"] == study_of(tables).baseline_format) & cells["chosen"], "mean"].tolist()
 
 
 def _studied(tables: Tables) -> pd.DataFrame:
@@ -81,10 +85,18 @@ def _studied(tables: Tables) -> pd.DataFrame:
     return first_updates(Encoding.of(tables), runs)
 
 
-def _curves(tables: Tables, runs: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+def _metric(tables: Tables, runs: pd.DataFrame) -> str:
+    """Return which loss makes a curve: that of validation where most runs have it often enough."""
+    curves = tables["curves"]
+    evaluated = curves[(curves["metric"] == "val_loss") & curves["run_id"].isin(runs["run_id"])]
+    often = evaluated.groupby("run_id").size().median() >= ENOUGH
+    return "val_loss" if often else "train_loss"
+
+
+def _curves(tables: Tables, runs: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, bool]:
     """Return runs' losses by step, and whether they are above the baseline's, as they are where there is one."""
     info, columns = study_of(tables), ["run_id", "step", "value"]
-    losses = tables["curves"].loc[tables["curves"]["metric"] == "val_loss", columns]
+    losses = tables["curves"].loc[tables["curves"]["metric"] == metric, columns]
     curves = losses.merge(runs[["run_id", "seed", *CELL]], on="run_id")
     chosen = chosen_runs(tables["runs"], tables["cells"])
     own = chosen[(chosen["format"] == info.baseline_format) & (chosen["update"] == BASELINE_UPDATE)]
@@ -123,4 +135,4 @@ def _limit(axes: "Axes", curves: pd.DataFrame, relative: bool) -> None:
         keep_in_sight(axes, min(values), max(values))
 
 
-FIGURE = FigureSpec("loss_curves", "Validation loss of each format over the baseline", make, caption)
+FIGURE = FigureSpec("loss_curves", "Loss of each format over the baseline, by step", make, caption)

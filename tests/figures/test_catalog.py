@@ -14,7 +14,7 @@ from tests.figures.conftest import Studies
 
 # A new figure is a row here: what it says where there is nothing to draw, and a word of its caption.
 WORDS = {
-    "loss_curves": ("No run with every layer in a format has a validation loss yet.", "baseline"),
+    "loss_curves": ("No run with every layer in a format has a loss yet.", "baseline"),
     "did_forest": ("No geometry-aware update has runs under nearest and under master", "inverted sign-flip intervals"),
     "benefit_by_geometry": ("No geometry-aware update has an AdamW run", "0 is a uniform grid"),
     "benefit": ("No geometry-aware update has an AdamW run", "95% t intervals"),

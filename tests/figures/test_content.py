@@ -20,11 +20,11 @@ from tests.figures.drawn import Points, bars, make, marks, strokes, words
 ADAMW, MANIFOLD = UPDATE_COLORS[:2]
 
 
-def curves(tables: Tables, **place: str) -> pd.DataFrame:
-    """Return validation losses of the runs at the chosen learning rate of some cells, by step and seed."""
+def curves(tables: Tables, metric: str = "train_loss", **place: str) -> pd.DataFrame:
+    """Return losses of the runs at the chosen learning rate of some cells, by step and seed."""
     runs = chosen_runs(tables["runs"], tables["cells"])
     runs = runs[(runs[list(place)] == list(place.values())).all(axis=1)]
-    losses = tables["curves"].query("metric == 'val_loss'").merge(runs[["run_id", "seed"]], on="run_id")
+    losses = tables["curves"].query("metric == @metric").merge(runs[["run_id", "seed"]], on="run_id")
     return losses.pivot(index="step", columns="seed", values="value")
 
 
@@ -36,13 +36,28 @@ def test_loss_curves_show_each_seed_above_the_baseline(studies: Studies) -> None
     tables = studies("sweep")
     figure = make(loss_curves.FIGURE, tables)
     above = curves(tables, format="E4M3", storage="nearest", update="manifold") - curves(tables, format="BF16")
-    assert above.shape == (2, 3) and above.to_numpy().std() > 0
+    assert above.shape == (4, 3) and above.to_numpy().std() > 0
     drawn = strokes(figure.axes[0], MANIFOLD)
     assert drawn == [*(line(above[seed]) for seed in (1, 2, 3)), line(above.mean(axis=1))]
     ((left, right),) = strokes(figure.axes[0], "#000000")
     assert left[1] == right[1] == 0
-    ends = tables["cells"].query("format == 'BF16'")["mean"].item()
-    assert f"the baseline, which itself ends at {ends:.3f} nats" in loss_curves.FIGURE.caption(tables)
+    assert figure.axes[0].get_ylabel() == "gap in training loss (nats)"
+    assert loss_curves.FIGURE.caption(tables).startswith("Training loss, the mean of a window of steps,")
+
+
+def test_loss_curves_are_of_validation_where_it_was_often_enough(studies: Studies) -> None:
+    tables = studies("sweep")
+    often = tables["curves"].query("metric == 'train_loss'").assign(metric="val_loss")
+    often["value"] += often["step"] / 40  # other numbers than those of training
+    known = replaced(tables, curves=pd.concat([tables["curves"].query("metric == 'train_loss'"), often]))
+    figure = make(loss_curves.FIGURE, known)
+    above = curves(known, "val_loss", format="E4M3", storage="nearest", update="manifold")
+    above -= curves(known, "val_loss", format="BF16")
+    assert strokes(figure.axes[0], MANIFOLD)[-1] == line(above.mean(axis=1))
+    assert figure.axes[0].get_ylabel() == "gap in val. loss (nats)"
+    assert loss_curves.FIGURE.caption(known).startswith("Validation loss through the quantized weights minus")
+    seldom = known["curves"][(known["curves"]["metric"] == "train_loss") | (known["curves"]["step"] > 10)]
+    assert "Training loss" in loss_curves.FIGURE.caption(replaced(known, curves=seldom))
 
 
 def test_loss_curves_without_a_baseline_show_the_loss_itself(studies: Studies) -> None:
@@ -52,7 +67,7 @@ def test_loss_curves_without_a_baseline_show_the_loss_itself(studies: Studies) -
     losses = curves(tables, format="E4M3", storage="nearest", update="adamw")
     assert strokes(figure.axes[0], ADAMW)[-1] == line(losses.mean(axis=1))
     assert not strokes(figure.axes[0], "#000000")
-    assert figure.axes[0].get_ylabel() == "val. loss (nats)"
+    assert figure.axes[0].get_ylabel() == "training loss (nats)"
 
 
 def test_means_end_where_the_first_seed_ends(studies: Studies) -> None:
@@ -61,7 +76,12 @@ def test_means_end_where_the_first_seed_ends(studies: Studies) -> None:
     short = runs.query("format == 'E4M3' and storage == 'nearest' and update == 'adamw' and seed == 2")["run_id"].item()
     cut = losses[(losses["run_id"] != short) | (losses["step"] < 40)]
     drawn = strokes(make(loss_curves.FIGURE, replaced(tables, curves=cut)).axes[0], ADAMW)
-    assert [[x for x, _ in curve] for curve in drawn] == [[20, 40], [20], [20, 40], [20]]
+    assert [[x for x, _ in curve] for curve in drawn] == [
+        [10, 20, 30, 40],
+        [10, 20, 30],
+        [10, 20, 30, 40],
+        [10, 20, 30],
+    ]
 
 
 def test_loss_curves_mark_divergence(studies: Studies) -> None:
@@ -100,16 +120,14 @@ def test_loss_by_format_shows_the_baseline_with_its_interval(studies: Studies) -
     assert "they were chosen on the seeds" in loss_by_format.FIGURE.caption(studies("sweep"))
 
 
-@pytest.mark.parametrize("module", [loss_by_format, loss_curves, lr_basins])
+@pytest.mark.parametrize("module", [loss_by_format, lr_basins])
 def test_bigrams_are_a_dotted_line_in_every_panel(studies: Studies, module: ModuleType) -> None:
     tables, figure = studies("sweep"), module.FIGURE
     info = replace(study_of(tables), bigram_loss=2.75)
     known, unknown = (make(figure, t) for t in (replaced(tables, study=to_frame(info)), tables))
-    baseline = tables["cells"].query("format == 'BF16' and chosen")["mean"].iloc[0]
-    level = 2.75 - (baseline if module is loss_curves else 0.0)
     assert known.axes
     for axes in known.axes:
-        assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == pytest.approx([level])
+        assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [2.75]
     assert all(line.get_linestyle() != ":" for axes in unknown.axes for line in axes.lines)
     assert "(2.750 nats)" in figure.caption(replaced(tables, study=to_frame(info)))
     assert "dotted" not in figure.caption(tables)
