@@ -77,6 +77,22 @@ def band_curve(axes: "Axes", band: pd.DataFrame, style: dict[str, Any]) -> None:
     axes.plot(band["step"], band["mean"], **style)
 
 
+def window_curve(axes: "Axes", band: pd.DataFrame, style: dict[str, Any]) -> None:
+    """Draw one cell's mean over windows of steps, each from the end of the one before to its own, and its seeds' range.
+
+    A run from an archive may have a single window, which is all of it.
+    """
+    steps, rows = [0, *band["step"]], [0, *range(len(band))]
+    low, mean, high = (band[column].iloc[rows] for column in ("low", "mean", "high"))
+    axes.fill_between(steps, low, high, step="pre", color=style["color"], alpha=0.2, linewidth=0)
+    axes.plot(steps, mean, drawstyle="steps-pre", **style)
+
+
+def update_windows(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:
+    """Draw an update's mean over windows of steps, and the range of its seeds as a shade."""
+    window_curve(axes, band, encoding.curve(band["update"].iloc[0], len(band)))
+
+
 def update_band(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:
     """Draw an update's mean against steps, and the range of its seeds as a shade."""
     band_curve(axes, band, encoding.curve(band["update"].iloc[0], len(band)))
@@ -102,7 +118,9 @@ def update_curves(axes: "Axes", encoding: Encoding, data: pd.DataFrame, draw: Dr
         say_empty(axes)
 
 
-def storage_rows(encoding: Encoding, bands: pd.DataFrame, label: str, guide: float) -> PanelGrid:
+def storage_rows(
+    encoding: Encoding, bands: pd.DataFrame, label: str, guide: float, draw: DrawUpdate = update_band
+) -> PanelGrid:
     """Return a grid of one metric: a row a format, a column a storage, a line an update, one vertical axis for all.
 
     Args:
@@ -110,10 +128,11 @@ def storage_rows(encoding: Encoding, bands: pd.DataFrame, label: str, guide: flo
         bands: Rows of the bands table, of one metric and layer type; not empty.
         label: The name of the vertical axis.
         guide: A value with a meaning, where a dotted line stands.
+        draw: Draws one update's rows.
     """
     grid = format_rows(encoding, bands, storage_columns(bands), share_y="all")
     for panel in grid:
-        update_curves(panel.axes, encoding, panel.of(bands))
+        update_curves(panel.axes, encoding, panel.of(bands), draw)
         panel.axes.axhline(guide, **GUIDE)
     grid.label("step", label)
     update_legend(grid.figure, encoding, bands["update"])

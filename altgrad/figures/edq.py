@@ -6,7 +6,7 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words
-from altgrad.figures.curves import crowded_words, storage_rows, studied_bands
+from altgrad.figures.curves import crowded_words, storage_rows, studied_bands, update_windows
 from altgrad.figures.panels import keep_in_sight
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
@@ -19,7 +19,7 @@ def make(tables: Tables) -> "Figure":
     bands = _bands(tables)
     if bands.empty:
         return empty_figure("No run with every layer in a format has summed up what its updates intended yet.")
-    grid = storage_rows(Encoding.of(tables), bands, "EDQ", guide=1)
+    grid = storage_rows(Encoding.of(tables), bands, "EDQ", guide=1, draw=update_windows)
     keep_in_sight(grid.first, min(0.0, bands["low"].min()), max(1.0, bands["high"].max()))
     return grid.figure
 

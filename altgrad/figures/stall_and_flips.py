@@ -7,7 +7,7 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import seeds_words
-from altgrad.figures.curves import band_curve, crowded_words, studied_bands, update_curves
+from altgrad.figures.curves import crowded_words, studied_bands, update_curves, window_curve
 from altgrad.figures.legends import update_legend
 from altgrad.figures.panels import in_first_storages, metric_columns, metric_rows
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
@@ -64,8 +64,8 @@ def _bands(tables: Tables) -> pd.DataFrame:
 
 def _line(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:
     first = band.iloc[0]
-    drawn = band[(band["mean"] > 0) | (first["metric"] != "flip_rate")]
-    band_curve(axes, drawn, encoding.curve(first["update"], len(drawn)))
+    shown = (band["mean"] > 0) | (first["metric"] != "flip_rate")
+    window_curve(axes, band.assign(mean=band["mean"].where(shown)), encoding.curve(first["update"], len(band)))
 
 
 FIGURE = FigureSpec("stall_and_flips", "Stalled updates and flipped codes over the run", make, caption)

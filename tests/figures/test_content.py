@@ -32,6 +32,11 @@ def line(values: pd.Series) -> Points:
     return [pytest.approx(pair) for pair in values.items()]
 
 
+def windows(values: pd.Series) -> Points:
+    """Return the points of a curve whose windows end at the given steps; the first begins at 0."""
+    return line(pd.concat([pd.Series({0: values.iloc[0]}), values]))
+
+
 def test_loss_curves_show_each_seed_above_the_baseline(studies: Studies) -> None:
     tables = studies("sweep")
     figure = make(loss_curves.FIGURE, tables)
@@ -164,7 +169,10 @@ def test_stall_and_flips_show_both_storages(studies: Studies) -> None:
     ]
     bands = studies("sweep")["bands"].query("format == 'E4M3' and layer_type == 'all' and storage == 'nearest'")
     flips = bands.query("metric == 'flip_rate' and update == 'adamw'")
-    assert strokes(figure.axes[2], ADAMW) == [line(flips.set_index("step")["mean"])]
+    assert strokes(figure.axes[2], ADAMW) == [windows(flips.set_index("step")["mean"])]
+    whole = replaced(studies("sweep"), bands=studies("sweep")["bands"].query("step == 40"))
+    (drawn,) = strokes(make(stall_and_flips.FIGURE, whole).axes[2], ADAMW)
+    assert [x for x, _ in drawn] == [0, 40], "a single window is a level line over all of the run"
 
 
 KINDS, FORMATS = ["mlp", "lm_head"], ["E4M3", "E7M0"]

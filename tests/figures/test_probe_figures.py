@@ -85,6 +85,8 @@ def test_one_metric_by_format_storage_and_update(
         axes = grid(figure, 2)[f][s]
         for number, update in enumerate(UPDATES):
             rows = at(bands, format=name, storage=storage, update=update)
+            if module is edq:  # a window's value holds from the end of the one before
+                rows = pd.concat([rows.iloc[:1].assign(step=0), rows])
             assert curves(axes, UPDATE_COLORS[number]) == expected(rows, "step", "mean")
             assert shade(axes, number) == pytest.approx((rows["low"].min(), rows["high"].max()))
         assert [list(a.get_ydata()) for a in axes.lines if a.get_linestyle() == ":"] == [[line, line]]
