@@ -39,7 +39,7 @@ class Analysis:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """The cells table."""
-        return cells_table(self.tables["runs"], self.tables["tuning"], self.info.confidence)
+        return cells_table(self.tables["runs"], self.tables["tuning"], self.info)
 
     @cached_property
     def chosen_runs(self) -> pd.DataFrame:

@@ -5,6 +5,7 @@ one is chosen on the seeds that are also reported, so its mean is a little bette
 say so. Tuned cells have a rate from seeds that are never evaluated.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from altgrad.analysis.binomial import divergence_interval
 from altgrad.analysis.estimates import estimate
+from altgrad.analysis.study_info import StudyInfo
 from altgrad.analysis.tables import Row, frame, records
 
 Key = tuple[str, str, str, str]
@@ -44,7 +46,11 @@ def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["comparable"] & runs["score"].notna()]
 
 
-def cells_table(runs: pd.DataFrame, tuning: pd.DataFrame, confidence: float) -> pd.DataFrame:
+NEAR_BIGRAMS = 0.99
+"""A run that ends above this times the loss of bigrams has learned nothing from context; see `ngrams`."""
+
+
+def cells_table(runs: pd.DataFrame, tuning: pd.DataFrame, info: StudyInfo) -> pd.DataFrame:
     """Return every cell at every learning rate, with its mean score and interval.
 
     The learning rate of a tuned cell is the one that tuning chose on other seeds. Of others, rates are judged on the
@@ -55,12 +61,12 @@ def cells_table(runs: pd.DataFrame, tuning: pd.DataFrame, confidence: float) -> 
     Args:
         runs: The runs table.
         tuning: The tuning table.
-        confidence: Of the intervals.
+        info: The study, which says the intervals' confidence, and what bigrams lose.
     """
     tuned: dict[object, Row] = {cell_key(row): row for row in records(tuning)}
     rows: list[Row] = []
     for key, group in scored_runs(runs).groupby(CELL, sort=False):
-        trials = [_trial(trial, confidence) for _, trial in group.groupby("lr", sort=True)]
+        trials = [_trial(trial, info) for _, trial in group.groupby("lr", sort=True)]
         found = tuned.get(key)
         frozen = found is not None and any(trial["lr"] == found["lr"] for trial in trials)
         lr = found["lr"] if found is not None and frozen else _chosen_lr(group)
@@ -122,16 +128,18 @@ def _diverged(runs: pd.DataFrame) -> NDArray[np.bool_]:
     return lost
 
 
-def _trial(runs: pd.DataFrame, confidence: float) -> Row:
+def _trial(runs: pd.DataFrame, info: StudyInfo) -> Row:
     """Return one learning rate of a cell."""
-    result = estimate(runs["score"].to_numpy(float), confidence)
+    result = estimate(runs["score"].to_numpy(float), info.confidence)
+    least = math.inf if info.bigram_loss is None else NEAR_BIGRAMS * info.bigram_loss
     names = ("n", "mean", "sd", "low", "high")
     diverged = int(_diverged(runs).sum())
-    low, high = divergence_interval(diverged, len(runs), confidence)
+    low, high = divergence_interval(diverged, len(runs), info.confidence)
     return {
         "lr": float(runs["lr"].iloc[0]),
         **{name: getattr(result, name) for name in names},
         "diverged": diverged,
         "diverged_low": low,
         "diverged_high": high,
+        "stuck": int((runs["score"] > least).sum()),
     }

@@ -2,14 +2,16 @@
 
 import pandas as pd
 
+from altgrad.analysis.cells import cell_key
 from altgrad.analysis.failures import DIVERGENCE, MARKS, NONE, STAGES
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Row, records
 from altgrad.reporting.document import Answer, Block, Fold, Paragraph, Report, Section
+from altgrad.reporting.evidence_links import cell_target
 from altgrad.reporting.failure_events import event_list_grid, events_grid
 from altgrad.reporting.page import make_report
 from altgrad.reporting.source import Source
-from altgrad.reporting.text import Cell, Grid, count, counted, grid, listed, plain, rate, word
+from altgrad.reporting.text import Cell, Grid, count, counted, grid, learning_rate, linked, listed, plain, rate, word
 
 SHOWN_BY = {
     "Forward: the grid under the weights": ("stiffness_field", "grid_alignment", "capacity"),
@@ -35,7 +37,13 @@ NO_RUN = "No run with every layer in a format has ended."
 def build(source: Source) -> Report:
     """Return the content of the report."""
     shown = (Section(heading, tuple(source.figure(name) for name in names)) for heading, names in SHOWN_BY.items())
-    sections = [*_first_sections(source), _events_section(source), *shown, _marks_section(source)]
+    sections = [
+        *_first_sections(source),
+        _stuck_section(source),
+        _events_section(source),
+        *shown,
+        _marks_section(source),
+    ]
     return make_report(source, "Where each format fails", answer(source), sections)
 
 
@@ -70,6 +78,14 @@ def _events_section(source: Source) -> Section:
         more = f"; {unlisted} more stand in the table events" if unlisted else ""
         blocks.append(Fold(f"One by one{more}", one_by_one))
     return Section("Events", tuple(blocks))
+
+
+def _stuck_section(source: Source) -> Section:
+    how = (
+        "Cells with runs that ended within 1 % of the loss of bigrams, or above: what counting pairs of tokens gives."
+        " No rate need pass a mark for it."
+    )
+    return Section("Runs that learned nothing from context", (Paragraph(how), stuck_grid(source)))
 
 
 def _marks_section(source: Source) -> Section:
@@ -162,6 +178,23 @@ def all_runs_grid(source: Source) -> Grid:
         names = (word(row["format"]), word(row["storage"]), word(row["update"]))
         rows.append((*names, count(sum(numbers)), *map(count, numbers)))
     return grid(columns, rows, NO_RUN)
+
+
+def stuck_grid(source: Source) -> Grid:
+    """Return the cells at their chosen learning rate with runs that learned nothing from context."""
+    cells = source.tables["cells"]
+    cells = cells[cells["chosen"] & (cells["stuck"] > 0) & (cells["format"] != source.info.baseline_format)]
+    rows = [
+        (
+            *map(word, (row["format"], row["storage"], row["update"], row["layers"])),
+            linked(count(row["stuck"]), cell_target(cell_key(row))),
+            count(row["n"]),
+            learning_rate(row["lr"]),
+        )
+        for row in source.ordered(cells)
+    ]
+    empty = "There is none." if source.info.bigram_loss is not None else "The loss of bigrams was not computed."
+    return grid(("format", "storage", "update", "layers", "stuck runs", "of", "lr"), rows, empty)
 
 
 def rates_grid(source: Source) -> Grid:

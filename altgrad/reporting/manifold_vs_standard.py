@@ -47,7 +47,8 @@ RATES = (
     "A tuned learning rate was chosen on seeds that are not among these. Stable up to is the largest rate up to"
     " which no trial diverged and every trial learned; ≥ stands where it is the largest that was tried, so that the"
     " true one may be higher. The basin is the range around the chosen rate with a loss within 1 % of its loss. The"
-    " interval of the divergence rate is exact (Clopper and Pearson)."
+    " interval of the divergence rate is exact (Clopper and Pearson). Stuck are runs that ended within 1 % of the loss"
+    " of bigrams, or above: they learned nothing from context."
 )
 
 
@@ -152,6 +153,7 @@ def cells_grid(source: Source) -> Grid:
         "n",
         "diverged",
         "interval",
+        "stuck",
         "lr",
         "chosen",
         "basin (octaves)",
@@ -165,6 +167,7 @@ def cells_grid(source: Source) -> Grid:
             count(cell["n"]),
             count(cell["diverged"]),
             rate_interval(cell["diverged_low"], cell["diverged_high"]),
+            count(cell["stuck"]),
             learning_rate(cell["lr"], source.at_edge(cell_key(cell))),
             word(_chosen_by(cell)),
             *_tuned(source.tuning.get(cell_key(cell)) if cell["tuned"] else None),

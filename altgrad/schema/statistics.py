@@ -30,6 +30,7 @@ CELLS = (
     Column("diverged", "int64", "runs", "Runs that diverged and scored ln(vocabulary size)."),
     Column("diverged_low", "float64", "share", "Lower end of the exact binomial interval of the divergence rate."),
     Column("diverged_high", "float64", "share", "Its upper end."),
+    Column("stuck", "int64", "runs", "Runs within 1 % of the bigram loss or above; 0 where that is not known."),
     Column("chosen", "bool", "", "Whether it is the cell's: fewest diverged, then lowest mean, on shared seeds."),
     Column("lrs", "int64", "", "How many learning rates were run, in tuning where the cell is tuned."),
     Column("lr_at_edge", "bool", "", "Whether a better one may lie beyond: at an end, or tuning ended by its cap."),

@@ -13,6 +13,7 @@ from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study
 from tests.reporting.conftest import SourceOf, rows
+from tests.reporting.tuned import BIGRAM
 
 
 def section(source: Source, title: str) -> Section:
@@ -36,6 +37,18 @@ def test_failure_answer_and_evidence(source_of: SourceOf) -> None:
         "At its chosen learning rate no cell fails: 4 runs, and none passes a mark or diverges."
     )
     assert {row["fails first in"] for row in rows(failure_modes.first_grid(healthy))} == {"did not fail"}
+
+
+def test_runs_that_learned_nothing_from_context_are_counted_by_cell(source_of: SourceOf) -> None:
+    tuned = source_of("tuned")
+    found = rows(failure_modes.stuck_grid(tuned))
+    assert {(row["format"], row["update"]) for row in found} == {
+        ("E7M0", update) for update in ("adamw", "manifold", "steep", "permuted")
+    }
+    runs = tuned.tables["runs"].query("format == 'E7M0' and update == 'steep'")
+    steep = next(row for row in found if row["update"] == "steep")
+    assert (int(steep["stuck runs"]), steep["of"]) == ((runs["score"] > 0.99 * BIGRAM).sum(), "8")
+    assert failure_modes.stuck_grid(source_of("sweep")).empty == "The loss of bigrams was not computed."
 
 
 def test_each_format_has_its_first_failure_with_its_evidence(tmp_path: Path, source_of: SourceOf) -> None:

@@ -5,13 +5,10 @@ from altgrad.analysis.layers import ALL
 from altgrad.reporting.document import Block, Paragraph, Section
 from altgrad.reporting.evidence_links import cell_target
 from altgrad.reporting.source import Source
-from altgrad.reporting.text import Cell, Grid, difference, grid, linked, listed, nats, rate, word
+from altgrad.reporting.text import Cell, Grid, difference, grid, linked, listed, nats, word
 from altgrad.study.grid import BASELINE_UPDATE
 
 PLACES = ("nearest", "master")
-
-HALF = 0.5
-"""Cells that learned less than this share of what the baseline did are named."""
 
 
 def section(source: Source) -> Section:
@@ -23,7 +20,7 @@ def section(source: Source) -> Section:
         f"A model that only counts which token follows which (bigrams of all training text, smoothed by Witten and"
         f" Bell's method) has a loss of {nats(info.bigram_loss).text} nats on the text of evaluation, one that counts"
         f" single tokens {nats(info.unigram_loss or 0.0).text}. What a run gains below the former it learned from"
-        f" further back, which takes attention. {_shares(source, info.bigram_loss)}"
+        f" further back, which takes attention. {_baseline(source, info.bigram_loss)} {_stuck(source)}"
     )
     blocks: tuple[Block, ...] = (Paragraph(what), learned_grid(source))
     return Section("What was learned from context", blocks)
@@ -56,14 +53,18 @@ def _below(source: Source, key: Key) -> Cell:
     return linked(cell, cell_target(key)) if key in source.cells else Cell("not run", float("inf"))
 
 
-def _shares(source: Source, bigram: float) -> str:
-    """Return which cells learned little of what the baseline learned."""
-    own = [cell["mean"] for key, cell in source.cells.items() if key[0] == source.info.baseline_format]
-    best = bigram - min(own, default=bigram)
-    if best <= 0:
-        return "The baseline itself ends no lower: nothing here was learned from further back."
+def _baseline(source: Source, bigram: float) -> str:
+    """Return what the baseline learned."""
+    name = source.info.baseline_format
+    own = [cell["mean"] for key, cell in source.cells.items() if key[0] == name]
+    return f"The {name} baseline gains {nats(bigram - min(own)).text} nats there." if own else ""
+
+
+def _stuck(source: Source) -> str:
+    """Return in which cells of the primary comparison runs learned nothing from further back."""
     keys = [(name, *place, ALL) for name in source.encoding.formats for place in _columns(source)]
-    shares = {key: _gain(source, key) / best for key in keys if key in source.cells}
-    low = [f"{'-'.join(key[:3])} ({rate(max(0.0, share)).text})" for key, share in shares.items() if share < HALF]
-    found = f"Less than half of that was learned in {listed(low)}." if low else "Every cell here learned half of that."
-    return f"The {source.info.baseline_format} baseline gains {nats(best).text} nats there. {found}"
+    cells = {key: source.cells[key] for key in keys if key in source.cells}
+    stuck = [f"{'-'.join(key[:3])} ({cell['stuck']} of {cell['n']})" for key, cell in cells.items() if cell["stuck"]]
+    if not stuck:
+        return "Every run of these cells ended more than 1 % below bigrams."
+    return f"Runs that ended within 1 % of bigrams, or above, learned nothing from there: {listed(stuck)}."
