@@ -6,9 +6,10 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words
+from altgrad.figures.course import course_words, metric_course
 from altgrad.figures.curves import crowded_words, studied_bands, update_curves
 from altgrad.figures.legends import update_legend
-from altgrad.figures.panels import in_first_storages, metric_columns, metric_rows
+from altgrad.figures.panels import in_first_storages, metric_columns
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
 if TYPE_CHECKING:
@@ -25,24 +26,25 @@ def make(tables: Tables) -> "Figure":
     encoding, bands = Encoding.of(tables), _bands(tables)
     if bands.empty:
         return empty_figure("No run with every layer in a format has probed which codes its weights use yet.")
-    grid = metric_rows(encoding, bands, metric_columns(METRICS, bands))
-    for panel in grid:
-        update_curves(panel.axes, encoding, panel.of(bands))
-    for panel in grid.by_metric():
+    found = metric_course(encoding, bands, metric_columns(METRICS, bands))
+    for panel in found.grid:
+        update_curves(panel.axes, encoding, panel.of(found.data))
+    for panel in found.grid.by_metric():
         top = max(LIMITS[panel.place["metric"]], panel.of(bands)["high"].max())
         panel.axes.set_ylim(-0.05 * top, 1.05 * top)
-    grid.label("step", *LABELS.values())
-    update_legend(grid.figure, encoding, bands["update"])
-    return grid.figure
+    found.label(*LABELS.values())
+    update_legend(found.grid.figure, encoding, bands["update"])
+    return found.grid.figure
 
 
 def caption(tables: Tables) -> str:
     """Say what full use would be."""
+    bands = _bands(tables)
     return (
         f"Left: the share of a format's finite codes that occur among a tensor's weights. Right: the entropy of the"
         f" histogram of codes, of 8 bits in an 8-bit format; both are means over the tensors in the format. Look for"
         f" formats that leave most of their bits unused, and for lines that fall: weights then gather on fewer codes."
-        f" {means_words(_bands(tables)['n'])}, shades their range.{crowded_words(tables)}"
+        f" {means_words(bands['n'])}, shades their range.{course_words(bands)}{crowded_words(tables)}"
     )
 
 

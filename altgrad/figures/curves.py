@@ -8,8 +8,9 @@ import pandas as pd
 
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
+from altgrad.figures.course import course
 from altgrad.figures.legends import update_legend
-from altgrad.figures.panels import GUIDE, PanelGrid, format_rows, say_empty, storage_columns
+from altgrad.figures.panels import GUIDE, PanelGrid, say_empty, storage_columns
 from altgrad.figures.style import (
     CURVE,
     MUTED,
@@ -31,6 +32,7 @@ LAYER_MARKERS = ("<", "X", "d", "h", "8", "*")
 MOST_UPDATES = 5
 """How many updates a panel of curves draws; more could not be told apart."""
 
+DrawBand = Callable[["Axes", pd.DataFrame, dict[str, Any]], None]
 DrawUpdate = Callable[["Axes", Encoding, pd.DataFrame], None]
 
 
@@ -121,22 +123,22 @@ def update_curves(axes: "Axes", encoding: Encoding, data: pd.DataFrame, draw: Dr
 def storage_rows(
     encoding: Encoding, bands: pd.DataFrame, label: str, guide: float, draw: DrawUpdate = update_band
 ) -> PanelGrid:
-    """Return a grid of one metric: a row a format, a column a storage, a line an update, one vertical axis for all.
+    """Return the panels of one metric: a column a storage, a line an update, one vertical axis for all.
 
     Args:
         encoding: What tells updates apart.
         bands: Rows of the bands table, of one metric and layer type; not empty.
         label: The name of the vertical axis.
         guide: A value with a meaning, where a dotted line stands.
-        draw: Draws one update's rows.
+        draw: Draws one update's rows over steps.
     """
-    grid = format_rows(encoding, bands, storage_columns(bands), share_y="all")
-    for panel in grid:
-        update_curves(panel.axes, encoding, panel.of(bands), draw)
+    found = course(encoding, bands, storage_columns(bands), share_y="all")
+    for panel in found.grid:
+        update_curves(panel.axes, encoding, panel.of(found.data), draw if found.over_steps else update_band)
         panel.axes.axhline(guide, **GUIDE)
-    grid.label("step", label)
-    update_legend(grid.figure, encoding, bands["update"])
-    return grid
+    found.label(label)
+    update_legend(found.grid.figure, encoding, bands["update"])
+    return found.grid
 
 
 def layer_types(tables: Tables, bands: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words
+from altgrad.figures.course import course_words
 from altgrad.figures.curves import crowded_words, storage_rows, studied_bands, update_windows
 from altgrad.figures.panels import keep_in_sight
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
@@ -26,12 +27,13 @@ def make(tables: Tables) -> "Figure":
 
 def caption(tables: Tables) -> str:
     """Say what 1 and 0 mean."""
+    bands = _bands(tables)
     return (
         f"Effective descent quality: the product of the intended update and what became of the weights in the format,"
         f" over the intended update's square, summed over all weights in the format and over windows. At 1, the dotted"
         f" line, a step moves the weights as far as was meant; at 0 none of it arrives, and above 1 rounding carries"
         f" weights further. Look for lines that fall away from 1, and for where an update stays nearer to it."
-        f" {means_words(_bands(tables)['n'])}, shades their range.{crowded_words(tables)}"
+        f" {means_words(bands['n'])}, shades their range.{course_words(bands)}{crowded_words(tables)}"
     )
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words, shown_words
+from altgrad.figures.course import course_words, metric_course
 from altgrad.figures.curves import layer_curves, layer_legend, layer_types, studied
-from altgrad.figures.panels import fullest, in_first_storages, keep_in_sight, metric_columns, metric_rows, say_empty
+from altgrad.figures.panels import fullest, in_first_storages, keep_in_sight, metric_columns, say_empty
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
 if TYPE_CHECKING:
@@ -26,18 +27,18 @@ def make(tables: Tables) -> "Figure":
     if bands.empty:
         return empty_figure("No run with every layer in a format has compared its gradients with FP32 yet.")
     kinds = layer_types(tables, bands)
-    grid = metric_rows(encoding, bands, metric_columns(METRICS, bands))
-    for panel in grid:
-        here = panel.of(bands)
+    found = metric_course(encoding, bands, metric_columns(METRICS, bands))
+    for panel in found.grid:
+        here = panel.of(found.data)
         finite = here[np.isfinite(here["mean"])]
         layer_curves(panel.axes, kinds, finite)
         if finite.empty:
             say_empty(panel.axes, "no runs" if here.empty else "no noise")
-    for panel in grid.by_metric():
+    for panel in found.grid.by_metric():
         _limit(panel.axes, panel.of(bands)[["low", "high"]].to_numpy(float))
-    grid.label("step", *LABELS.values())
-    layer_legend(grid.figure, kinds)
-    return grid.figure
+    found.label(*LABELS.values())
+    layer_legend(found.grid.figure, kinds)
+    return found.grid.figure
 
 
 def caption(tables: Tables) -> str:
@@ -50,7 +51,7 @@ def caption(tables: Tables) -> str:
         f" infinite, and not drawn. Weights stored in the format are what they are quantized to, so that under nearest"
         f" and stochastic only casts of inputs and gradients can do harm. Look for layer types that lose their"
         f" direction, and for lines that fall.{shown_words(bands, 'update')}"
-        f" {means_words(bands['n'])}, shades their range."
+        f" {means_words(bands['n'])}, shades their range.{course_words(bands)}"
     )
 
 

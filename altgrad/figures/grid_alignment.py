@@ -6,6 +6,7 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words
+from altgrad.figures.course import course_words
 from altgrad.figures.curves import crowded_words, storage_rows, studied_bands
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
@@ -32,12 +33,13 @@ def make(tables: Tables) -> "Figure":
 
 def caption(tables: Tables) -> str:
     """Say what the dotted line is."""
+    bands = _bands(tables)
     return (
         f"Mean distance from weights to their rounded values, in ulps, over the tensors in the format. The dotted line"
         f" at {UNIFORM} is where weights lie anywhere between the grid's points; 0 is on the grid, {FARTHEST} halfway"
         f" between two points. Look for masters that leave the line: training then draws weights to the grid, or away"
         f" from it. Weights stored in the format lie on the grid, unless their scale has moved since."
-        f" {means_words(_bands(tables)['n'])}, shades their range.{crowded_words(tables)}"
+        f" {means_words(bands['n'])}, shades their range.{course_words(bands)}{crowded_words(tables)}"
     )
 
 

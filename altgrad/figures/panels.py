@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -162,19 +161,6 @@ def format_rows(
         for row, name in zip(grid, formats, strict=True)
     ]
     return PanelGrid(figure, rows)
-
-
-def metric_rows(encoding: Encoding, data: pd.DataFrame, columns: Sequence[Column]) -> PanelGrid:
-    """Return a grid like `format_rows`, in which only the first column of a metric has numbers at its vertical axis.
-
-    Columns of a metric must be given the same limits, see `PanelGrid.by_metric`.
-    """
-    grid = format_rows(encoding, data, columns, share_y="col")
-    for row in grid.rows:
-        for left, panel in pairwise(row):
-            if panel.place["metric"] == left.place["metric"]:
-                panel.axes.tick_params(labelleft=False)
-    return grid
 
 
 def name_row(axes: "Axes", encoding: Encoding, name: str) -> None:

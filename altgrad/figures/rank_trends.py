@@ -9,8 +9,9 @@ import pandas as pd
 from altgrad.analysis.cells import CELL, chosen_runs
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words, shown_words
+from altgrad.figures.course import course_words, has_steps, metric_course
 from altgrad.figures.curves import layer_color, layer_curves, layer_legend, layer_types, studied_bands
-from altgrad.figures.panels import Column, fullest, mark_edge, metric_rows, say_empty
+from altgrad.figures.panels import Column, fullest, mark_edge, say_empty
 from altgrad.figures.style import STORAGE_ORDER, Encoding, FigureSpec, empty_figure, in_order
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def make(tables: Tables) -> "Figure":
         for metric, words in METRICS.items()
         for update in updates
     ]
-    grid, marks = metric_rows(encoding, bands, columns), _warnings(tables, bands)
+    found, marks = metric_course(encoding, bands, columns), _warnings(tables, bands)
+    grid = found.grid
     for panel in grid:
-        here = panel.of(bands)
+        here = panel.of(found.data)
         layer_curves(panel.axes, kinds, here)
         _mark(panel.axes, kinds, panel.of(marks))
         if here.empty:
@@ -51,9 +53,9 @@ def make(tables: Tables) -> "Figure":
         same = panel.of(bands)
         low, high = LOWEST * same["low"].min(), same["high"].max()
         panel.axes.set_ylim(low, high + ROOM * (high - low))
-    for panel in grid.rows[-1]:
+    for panel in grid.rows[-1] if found.over_steps else ():
         panel.axes.locator_params(axis="x", nbins=2)
-    grid.label("step", "rank")
+    found.label("rank")
     layer_legend(grid.figure, kinds, ("v", "early warning") if len(marks) else None)
     return grid.figure
 
@@ -65,13 +67,15 @@ def caption(tables: Tables) -> str:
         "Triangles at the upper edge, a height a layer type, stand where a weight's trend first warned of collapse"
         if len(_warnings(tables, bands))
         else "No weight's trend warned of collapse"
+        if has_steps(bands)
+        else "Warnings of collapse stand among the events"
     )
     return (
         f"Stable rank: squared Frobenius over squared spectral norm. Effective rank: singular values that hold 99% of"
         f" the squared norm. Entropy rank: the exponential of the singular values' entropy. All are means over a layer"
         f" type's tensors. {triangles}; the entropy rank is not watched. Look for lines that go on falling after"
         f" warm-up, and for an update that holds them up.{shown_words(bands, 'storage')}"
-        f" {means_words(bands['n'])}, shades their range."
+        f" {means_words(bands['n'])}, shades their range.{course_words(bands)}"
     )
 
 
@@ -85,10 +89,11 @@ def _bands(tables: Tables) -> pd.DataFrame:
 
 
 def _warnings(tables: Tables, bands: pd.DataFrame) -> pd.DataFrame:
-    """Return the warnings of the runs behind the bands, with their cell and the rank that they are of."""
+    """Return the warnings of the runs behind the bands, if steps are drawn, with their cell and the rank warned of."""
     runs = chosen_runs(tables["runs"], tables["cells"])[["run_id", *CELL]].merge(bands[CELL].drop_duplicates())
     events = tables["events"]
     found = events[events["event"] == "rank_warning"].merge(runs, on="run_id")
+    found = found if has_steps(bands) else found.iloc[:0]
     return found.assign(metric=[json.loads(detail)["metric"] for detail in found["detail"]])
 
 

@@ -1,15 +1,17 @@
 """How many updates are lost, and how many weights move, over the run: stored in the format against masters."""
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import seeds_words
-from altgrad.figures.curves import crowded_words, studied_bands, update_curves, window_curve
+from altgrad.figures.course import course_words, metric_course
+from altgrad.figures.curves import DrawBand, band_curve, crowded_words, studied_bands, update_curves, window_curve
 from altgrad.figures.legends import update_legend
-from altgrad.figures.panels import in_first_storages, metric_columns, metric_rows
+from altgrad.figures.panels import in_first_storages, metric_columns
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
 if TYPE_CHECKING:
@@ -26,18 +28,19 @@ def make(tables: Tables) -> "Figure":
     encoding, bands = Encoding.of(tables), _bands(tables)
     if bands.empty:
         return empty_figure("No run with every layer in a format has counted flips yet.")
-    grid = metric_rows(encoding, bands, metric_columns(METRICS, bands))
-    for panel in grid:
-        update_curves(panel.axes, encoding, panel.of(bands), _line)
-    for panel in grid.by_metric():
+    found = metric_course(encoding, bands, metric_columns(METRICS, bands))
+    line = partial(_line, draw=window_curve if found.over_steps else band_curve)
+    for panel in found.grid:
+        update_curves(panel.axes, encoding, panel.of(found.data), line)
+    for panel in found.grid.by_metric():
         if panel.place["metric"] == "stall_ratio":
             panel.axes.set_ylim(-0.05, 1.05)
         else:
             panel.axes.set_yscale("log")
             panel.axes.set_ylim(_floor(panel.of(bands)["mean"]), 1.5)
-    grid.label("step")
-    update_legend(grid.figure, encoding, bands["update"])
-    return grid.figure
+    found.label()
+    update_legend(found.grid.figure, encoding, bands["update"])
+    return found.grid.figure
 
 
 def caption(tables: Tables) -> str:
@@ -48,7 +51,8 @@ def caption(tables: Tables) -> str:
         f" learning rate; lines are means over the seeds ({seeds_words(bands['n'])}), shades their range."
         f" Stall ratio: the share of weights with a nonzero gradient whose code did not change. With masters a stall is"
         f" only one of the view: the master keeps the update. Under nearest the update is lost. Flip rate: the share of"
-        f" all weights whose code changed, on a logarithmic axis; 0 is not drawn.{crowded_words(tables)}"
+        f" all weights whose code changed, on a logarithmic axis; 0 is not drawn.{course_words(bands)}"
+        f"{crowded_words(tables)}"
     )
 
 
@@ -62,10 +66,10 @@ def _bands(tables: Tables) -> pd.DataFrame:
     return in_first_storages(studied_bands(tables, METRICS))
 
 
-def _line(axes: "Axes", encoding: Encoding, band: pd.DataFrame) -> None:
+def _line(axes: "Axes", encoding: Encoding, band: pd.DataFrame, draw: DrawBand) -> None:
     first = band.iloc[0]
     shown = (band["mean"] > 0) | (first["metric"] != "flip_rate")
-    window_curve(axes, band.assign(mean=band["mean"].where(shown)), encoding.curve(first["update"], len(band)))
+    draw(axes, band.assign(mean=band["mean"].where(shown)), encoding.curve(first["update"], len(band)))
 
 
 FIGURE = FigureSpec("stall_and_flips", "Stalled updates and flipped codes over the run", make, caption)

@@ -3,6 +3,7 @@
 import json
 import math
 from itertools import product
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from altgrad.figures import (
     grid_alignment,
     hessian_density,
     rank_trends,
+    stall_and_flips,
     stiffness_field,
     ulp_histograms,
 )
@@ -185,6 +187,42 @@ def test_rank_warnings_stand_in_their_panel(distinct: Tables) -> None:
     assert marks == {(6 + 3, legend["mlp"]): [20, 40], (6 + 1, legend["lm_head"]): [40]}
     assert "early warning" in legend
     assert "Triangles at the upper edge" in rank_trends.FIGURE.caption(tables)
+
+
+BY_FORMAT = {
+    capacity: [*product(("codes_used_fraction", "code_entropy_bits"), STORAGES)],
+    edq: [*product(("edq",), STORAGES)],
+    grid_alignment: [*product(("grid_alignment_mean",), STORAGES)],
+    stall_and_flips: [*product(("stall_ratio", "flip_rate"), STORAGES)],
+}
+
+
+@pytest.mark.parametrize("module", BY_FORMAT, ids=lambda module: module.__name__)
+def test_where_runs_have_one_step_formats_stand_in_place_of_steps(distinct: Tables, module: ModuleType) -> None:
+    last = replaced(distinct, bands=distinct["bands"].query("step == 40"))
+    figure = make(module.FIGURE, last)
+    bands = at(last["bands"], layer_type="all").set_index("format")
+    assert len(figure.axes) == len(BY_FORMAT[module])
+    for axes, (metric, storage) in zip(figure.axes, BY_FORMAT[module], strict=True):
+        for number, update in enumerate(UPDATES):
+            means = at(bands, metric=metric, storage=storage, update=update)["mean"]
+            assert curves(axes, UPDATE_COLORS[number]) == [([0, 1], pytest.approx([means["E4M3"], means["E7M0"]]))]
+        assert axes.get_xlabel() == "format"
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["E4M3", "E7M0"]
+    assert "formats stand in place of steps" in module.FIGURE.caption(last)
+    assert "formats stand" not in module.FIGURE.caption(distinct)
+
+
+@pytest.mark.parametrize("module", [gradient_quality, rank_trends], ids=lambda module: module.__name__)
+def test_so_do_they_for_layer_types(distinct: Tables, module: ModuleType) -> None:
+    last = replaced(distinct, bands=distinct["bands"].query("step == 40"))
+    figure = make(module.FIGURE, last)
+    metric, place = next(iter(module.METRICS)), {"storage": "nearest", "update": "adamw"}
+    legend = colors(figure)
+    for kind in KINDS:
+        means = at(last["bands"], metric=metric, layer_type=kind, **place).set_index("format")["mean"]
+        assert curves(figure.axes[0], legend[kind]) == [([0, 1], pytest.approx([means["E4M3"], means["E7M0"]]))]
+    assert "early warning" not in legend and "formats stand in place of steps" in module.FIGURE.caption(last)
 
 
 def test_ulp_histograms_show_the_last_probe(distinct: Tables) -> None:
