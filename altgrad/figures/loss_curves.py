@@ -25,7 +25,7 @@ EARLY = 0.45
 ENOUGH = 4
 """Evaluations a run that make a curve; with fewer, the training loss of every window is drawn."""
 
-WORDS = {"val_loss": "val. loss", "train_loss": "training loss"}
+LABELS = {"val_loss": "val. loss (nats)", "train_loss": "train. loss (nats)"}
 
 
 def make(tables: Tables) -> "Figure":
@@ -48,7 +48,7 @@ def make(tables: Tables) -> "Figure":
             say_empty(panel.axes)
     for panel in grid.by_format():
         _limit(panel.axes, panel.of(curves), relative)
-    grid.label("step", f"gap in {WORDS[metric]} (nats)" if relative else f"{WORDS[metric]} (nats)")
+    grid.label("step", "gap (nats)" if relative else LABELS[metric])
     update_legend(grid.figure, encoding, runs["update"], info.baseline_format if relative else None)
     return grid.figure
 

@@ -46,20 +46,19 @@ def test_loss_curves_show_each_seed_above_the_baseline(studies: Studies) -> None
     assert drawn == [*(line(above[seed]) for seed in (1, 2, 3)), line(above.mean(axis=1))]
     ((left, right),) = strokes(figure.axes[0], "#000000")
     assert left[1] == right[1] == 0
-    assert figure.axes[0].get_ylabel() == "gap in training loss (nats)"
+    assert figure.axes[0].get_ylabel() == "gap (nats)"
     assert loss_curves.FIGURE.caption(tables).startswith("Training loss, the mean of a window of steps,")
 
 
 def test_loss_curves_are_of_validation_where_it_was_often_enough(studies: Studies) -> None:
     tables = studies("sweep")
     often = tables["curves"].query("metric == 'train_loss'").assign(metric="val_loss")
-    often["value"] += often["step"] / 40  # other numbers than those of training
+    often["value"] *= 1 + often["step"] / 40  # other numbers than those of training
     known = replaced(tables, curves=pd.concat([tables["curves"].query("metric == 'train_loss'"), often]))
     figure = make(loss_curves.FIGURE, known)
     above = curves(known, "val_loss", format="E4M3", storage="nearest", update="manifold")
     above -= curves(known, "val_loss", format="BF16")
     assert strokes(figure.axes[0], MANIFOLD)[-1] == line(above.mean(axis=1))
-    assert figure.axes[0].get_ylabel() == "gap in val. loss (nats)"
     assert loss_curves.FIGURE.caption(known).startswith("Validation loss through the quantized weights minus")
     seldom = known["curves"][(known["curves"]["metric"] == "train_loss") | (known["curves"]["step"] > 10)]
     assert "Training loss" in loss_curves.FIGURE.caption(replaced(known, curves=seldom))
@@ -72,7 +71,7 @@ def test_loss_curves_without_a_baseline_show_the_loss_itself(studies: Studies) -
     losses = curves(tables, format="E4M3", storage="nearest", update="adamw")
     assert strokes(figure.axes[0], ADAMW)[-1] == line(losses.mean(axis=1))
     assert not strokes(figure.axes[0], "#000000")
-    assert figure.axes[0].get_ylabel() == "training loss (nats)"
+    assert figure.axes[0].get_ylabel() == "train. loss (nats)"
 
 
 def test_means_end_where_the_first_seed_ends(studies: Studies) -> None:
