@@ -49,7 +49,7 @@ class Analysis:
     @cached_property
     def chosen_cells(self) -> dict[Key, ChosenCell]:
         """Each cell at its chosen learning rate."""
-        return chosen_cells(self.tables["runs"], self.cells)
+        return chosen_cells(self.tables["runs"], self.cells, self.info)
 
     @cached_property
     def compared(self) -> list[Comparison]:

@@ -32,12 +32,14 @@ class ChosenCell:
         lr: The chosen learning rate.
         scores: Score in nats by seed.
         diverged: The seeds whose runs diverged.
+        stuck: The seeds whose runs ended no better than bigrams; None where that is not known.
         lr_at_edge: Whether the learning rate is the lowest or highest that was run, and a better one may lie beyond.
     """
 
     lr: float
     scores: Mapping[int, float]
     diverged: frozenset[int]
+    stuck: frozenset[int] | None
     lr_at_edge: bool
 
 
@@ -47,7 +49,7 @@ def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 NEAR_BIGRAMS = 0.99
-"""A run that ends above this times the loss of bigrams has learned nothing from context; see `ngrams`."""
+"""A run whose score is above this times the loss of bigrams ended no better than they do; so did one that diverged."""
 
 
 def cells_table(runs: pd.DataFrame, tuning: pd.DataFrame, info: StudyInfo) -> pd.DataFrame:
@@ -91,8 +93,9 @@ def chosen_runs(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return scored_runs(runs).merge(chosen, on=[*CELL, "lr"])
 
 
-def chosen_cells(runs: pd.DataFrame, cells: pd.DataFrame) -> dict[Key, ChosenCell]:
+def chosen_cells(runs: pd.DataFrame, cells: pd.DataFrame, info: StudyInfo) -> dict[Key, ChosenCell]:
     """Return each cell at its chosen learning rate."""
+    limit = stuck_above(info)
     by_cell = {key: group for key, group in chosen_runs(runs, cells).groupby(CELL, sort=False)}
     found: dict[Key, ChosenCell] = {}
     for row in records(cells[cells["chosen"]]):
@@ -100,8 +103,14 @@ def chosen_cells(runs: pd.DataFrame, cells: pd.DataFrame) -> dict[Key, ChosenCel
         group = by_cell[key]
         scores = {int(seed): float(value) for seed, value in zip(group["seed"], group["score"], strict=True)}
         diverged = frozenset(int(seed) for seed in group.loc[_diverged(group), "seed"])
-        found[key] = ChosenCell(row["lr"], scores, diverged, row["lr_at_edge"])
+        stuck = None if limit is None else frozenset(seed for seed, value in scores.items() if value > limit)
+        found[key] = ChosenCell(row["lr"], scores, diverged, stuck, row["lr_at_edge"])
     return found
+
+
+def stuck_above(info: StudyInfo) -> float | None:
+    """Return the score in nats above which a run ended no better than bigrams; None where that is not known."""
+    return None if info.bigram_loss is None else NEAR_BIGRAMS * info.bigram_loss
 
 
 def cell_key(row: Row) -> Key:
@@ -131,7 +140,9 @@ def _diverged(runs: pd.DataFrame) -> NDArray[np.bool_]:
 def _trial(runs: pd.DataFrame, info: StudyInfo) -> Row:
     """Return one learning rate of a cell."""
     result = estimate(runs["score"].to_numpy(float), info.confidence)
-    least = math.inf if info.bigram_loss is None else NEAR_BIGRAMS * info.bigram_loss
+    limit = stuck_above(info)
+    stuck = math.nan if limit is None else int((runs["score"] > limit).sum())
+    ends = (math.nan, math.nan) if limit is None else divergence_interval(int(stuck), len(runs), info.confidence)
     names = ("n", "mean", "sd", "low", "high")
     diverged = int(_diverged(runs).sum())
     low, high = divergence_interval(diverged, len(runs), info.confidence)
@@ -141,5 +152,7 @@ def _trial(runs: pd.DataFrame, info: StudyInfo) -> Row:
         "diverged": diverged,
         "diverged_low": low,
         "diverged_high": high,
-        "stuck": int((runs["score"] > least).sum()),
+        "stuck": stuck,
+        "stuck_low": ends[0],
+        "stuck_high": ends[1],
     }

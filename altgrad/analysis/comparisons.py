@@ -5,6 +5,7 @@
 - `gap`: score(cell) - score(baseline); positive is worse than the baseline.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from altgrad.analysis.verdicts import verdict
 from altgrad.study.grid import BASELINE_UPDATE
 from altgrad.study.hypotheses import DID_STORAGE
 
-WORDS = {"benefit": ("helps", "hurts"), "did": ("helps", "hurts"), "gap": ("worse", "better")}
+WORDS = {"benefit": ("helps", "hurts"), "did": ("gains more", "gains less"), "gap": ("worse", "better")}
 """What a positive and a negative difference mean, by estimand."""
 
 
@@ -35,6 +36,7 @@ class Comparison:
         reference_lr: The reference's; NaN for did.
         differences: In nats, by seed.
         diverged: How many of the runs compared diverged, by seed.
+        stuck: How many ended no better than bigrams, by seed; None where that is not known.
         lr_at_edge: Whether a learning rate involved stands at the edge of its grid.
     """
 
@@ -45,6 +47,7 @@ class Comparison:
     reference_lr: float
     differences: Mapping[int, float]
     diverged: Mapping[int, int]
+    stuck: Mapping[int, int] | None
     lr_at_edge: bool
 
 
@@ -90,7 +93,8 @@ def _benefit(key: Key, cells: Mapping[Key, ChosenCell]) -> Comparison:
         cell.lr,
         reference.lr,
         paired(reference.scores, cell.scores),
-        _diverged(cell, reference),
+        _lost(cell, reference, cell.diverged, reference.diverged),
+        _stuck(cell, reference),
         cell.lr_at_edge or reference.lr_at_edge,
     )
 
@@ -109,7 +113,8 @@ def _dids(benefits: list[Comparison]) -> list[Comparison]:
                     float("nan"),
                     float("nan"),
                     paired(nearest.differences, master.differences),
-                    {s: nearest.diverged[s] + master.diverged[s] for s in nearest.diverged.keys() & master.diverged},
+                    _summed(nearest.diverged, master.diverged),
+                    None if nearest.stuck is None or master.stuck is None else _summed(nearest.stuck, master.stuck),
                     nearest.lr_at_edge or master.lr_at_edge,
                 )
             )
@@ -128,7 +133,8 @@ def _gaps(cells: Mapping[Key, ChosenCell], baseline: str) -> list[Comparison]:
             cell.lr,
             reference.lr,
             paired(cell.scores, reference.scores),
-            _diverged(cell, reference),
+            _lost(cell, reference, cell.diverged, reference.diverged),
+            _stuck(cell, reference),
             cell.lr_at_edge or reference.lr_at_edge,
         )
         for key, cell in cells.items()
@@ -136,10 +142,20 @@ def _gaps(cells: Mapping[Key, ChosenCell], baseline: str) -> list[Comparison]:
     ]
 
 
-def _diverged(cell: ChosenCell, reference: ChosenCell) -> dict[int, int]:
-    """Return how many runs diverged of those compared, by seed."""
-    seeds = cell.scores.keys() & reference.scores.keys()
-    return {seed: (seed in cell.diverged) + (seed in reference.diverged) for seed in seeds}
+def _lost(cell: ChosenCell, reference: ChosenCell, own: frozenset[int], others: frozenset[int]) -> dict[int, int]:
+    """Return how many of the two runs of each seed are among those lost."""
+    return {seed: (seed in own) + (seed in others) for seed in cell.scores.keys() & reference.scores.keys()}
+
+
+def _stuck(cell: ChosenCell, reference: ChosenCell) -> dict[int, int] | None:
+    """Return how many runs of each seed ended no better than bigrams, where that is known."""
+    if cell.stuck is None or reference.stuck is None:
+        return None
+    return _lost(cell, reference, cell.stuck, reference.stuck)
+
+
+def _summed(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    return {seed: one[seed] + other[seed] for seed in one.keys() & other.keys()}
 
 
 def _holm_over_formats(comparisons: list[Comparison], estimates: list[Estimate]) -> list[float]:
@@ -159,7 +175,8 @@ def _place(comparison: Comparison) -> Row:
 
 def _row(comparison: Comparison, result: Estimate, p_holm: float, info: StudyInfo) -> Row:
     names = ("n", "mean", "sd", "low", "high", "flip_low", "flip_high", "p_t", "p_sign_flip")
-    words = WORDS[comparison.estimand]
+    words, stuck = WORDS[comparison.estimand], comparison.stuck
+    learned = [] if stuck is None else [d for seed, d in comparison.differences.items() if not stuck[seed]]
     return {
         **_place(comparison),
         "reference": comparison.reference,
@@ -169,5 +186,8 @@ def _row(comparison: Comparison, result: Estimate, p_holm: float, info: StudyInf
         "p_holm": p_holm,
         "verdict": verdict(result, p_holm, words, info),
         "diverged": sum(comparison.diverged.values()),
+        "stuck": math.nan if stuck is None else sum(stuck.values()),
+        "learned_n": len(learned),
+        "learned_mean": sum(learned) / len(learned) if learned else math.nan,
         "lr_at_edge": comparison.lr_at_edge,
     }

@@ -70,7 +70,7 @@ def _row(h: Hypothesis, found: Found, info: StudyInfo) -> Row:
             for f, e in zip(h.of.formats, estimates, strict=True)
         ]
         too_small = lacking(n, info)
-        result = "; ".join(_words(j, alone=not too_small and h.test != "rising") for j in judged)
+        result = "; ".join(_words(j, with_verdict=not too_small and h.test != "rising") for j in judged)
         verdict = too_small or _overall(h, judged, per_format, info)
     return {
         "id": h.id,
@@ -155,8 +155,8 @@ def _prediction(h: Hypothesis) -> str:
     return f"{what}{where} {statement}: {names}"
 
 
-def _words(judged: Judged, alone: bool) -> str:
-    """Return one format's estimate, with its verdict where formats are judged each `alone`."""
+def _words(judged: Judged, with_verdict: bool) -> str:
+    """Return one format's estimate, with its verdict if that is wanted."""
     e = judged.estimate
     ends = "" if math.isnan(e.low) else f" [{e.low:+.4f}, {e.high:+.4f}]"
-    return f"{judged.name} {e.mean:+.4f}{ends}{f' ({judged.verdict})' if alone else ''}"
+    return f"{judged.name} {e.mean:+.4f}{ends}{f' ({judged.verdict})' if with_verdict else ''}"

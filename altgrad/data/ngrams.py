@@ -48,7 +48,8 @@ def ngram_losses(train: Tokens, windows: Tokens, vocab_size: int) -> NgramLosses
     history = pairs // vocab_size
     seen = np.bincount(history, weights=counts, minlength=vocab_size)
     followers = np.bincount(history, minlength=vocab_size)
-    single = np.bincount(train, minlength=vocab_size) + 1.0
+    single = seen + 1.0
+    single[int(train[-1])] += 1  # the last token begins no pair
     single /= single.sum()
     before, after = windows[:, :-1].astype(np.int64).ravel(), windows[:, 1:].astype(np.int64).ravel()
     wanted = before * vocab_size + after

@@ -41,7 +41,7 @@ def bigram_words(info: StudyInfo) -> str:
         return ""
     return (
         f" The dotted line, where in sight, is what counting pairs of tokens would give ({info.bigram_loss:.3f} nats):"
-        f" what ends there has learned nothing from further back."
+        f" what ends there is no better than that."
     )
 
 

@@ -34,7 +34,7 @@ def make(tables: Tables) -> "Figure":
     forest.draw(axes, rows, seeds, flips=True)
     forest.name_rows(axes)
     _verdicts(axes, forest, rows)
-    axes.set_xlabel("benefit under nearest - benefit under master, in nats of validation loss (right of 0: helps)")
+    axes.set_xlabel("benefit under nearest - benefit under master, in nats of validation loss (right of 0: gains more)")
     forest_legend(figure, forest, f"{study_of(tables).confidence:.0%} t interval", flips=True)
     return figure
 
@@ -49,8 +49,9 @@ def caption(tables: Tables) -> str:
         f" stand by falling mantissa bits. Marks are means, thick bars {info.confidence:.0%} t intervals, thin lines"
         f" with caps inverted sign-flip intervals, which assume no distribution, where there are seeds enough for one;"
         f" neither is corrected for the number of formats, verdicts are, by Holm's method. A bar that leaves the"
-        f" picture is cut at its edge. Look for formats whose bars both stay right of 0, and whether the mean grows"
-        f" downwards.{hollow_words(info, rows['verdict'].isin(NO_VERDICT))}"
+        f" picture is cut at its edge. A mark left of 0 need not mean that the update hurts: it may help masters more."
+        f" Look for formats whose bars both stay right of 0, and whether the mean grows downwards."
+        f"{hollow_words(info, rows['verdict'].isin(NO_VERDICT))}"
     )
 
 

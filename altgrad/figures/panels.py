@@ -195,16 +195,15 @@ def keep_in_sight(axes: "Axes", low: float, high: float, room: float = 0.08) -> 
     axes.set_ylim(low - pad, high + pad)
 
 
-def bigram_line(axes: "Axes", info: StudyInfo, above: float = 0.0) -> None:
+def bigram_line(axes: "Axes", info: StudyInfo) -> None:
     """Draw where a model ends that knows only the token before, if the study knows it.
 
     Args:
         axes: The panel; its vertical axis is a loss.
         info: The study.
-        above: The loss at the axis's 0.
     """
     if info.bigram_loss is not None:
-        axes.axhline(info.bigram_loss - above, **GUIDE)
+        axes.axhline(info.bigram_loss, **GUIDE)
 
 
 def log_axis(axes: "Axes", values: pd.Series, *, sparse: bool = False) -> None:

@@ -11,6 +11,7 @@ from altgrad.reporting.evidence_links import cell_target
 from altgrad.reporting.failure_events import event_list_grid, events_grid
 from altgrad.reporting.page import make_report
 from altgrad.reporting.source import Source
+from altgrad.reporting.stuck import STUCK
 from altgrad.reporting.text import Cell, Grid, count, counted, grid, learning_rate, linked, listed, plain, rate, word
 
 SHOWN_BY = {
@@ -81,11 +82,8 @@ def _events_section(source: Source) -> Section:
 
 
 def _stuck_section(source: Source) -> Section:
-    how = (
-        "Cells with runs that ended within 1 % of the loss of bigrams, or above: what counting pairs of tokens gives."
-        " No rate need pass a mark for it."
-    )
-    return Section("Runs that learned nothing from context", (Paragraph(how), stuck_grid(source)))
+    how = f"{STUCK} They need not have passed any mark."
+    return Section("Runs that ended no better than bigrams", (Paragraph(how), stuck_grid(source)))
 
 
 def _marks_section(source: Source) -> Section:
@@ -95,7 +93,17 @@ def _marks_section(source: Source) -> Section:
 
 
 def answer(source: Source) -> Answer:
-    """Return, in plain words, which formats fail where at their chosen learning rate."""
+    """Return, in plain words, which formats fail where at their chosen learning rate, and where runs are stuck."""
+    found = _marked(source)
+    stuck = [f"{row['format']}-{row['update']}-{row['storage']} ({int(row['stuck'])})" for row in _stuck_cells(source)]
+    ended = f" Whatever the marks say, runs ended no better than bigrams in {listed(stuck)}." if stuck else ""
+    archived = source.tables["runs"]["archived"].any()
+    unknown = " Runs from an archive count once, at their end: of these, which stage failed first is not known."
+    return Answer(found.lead, f"{found.rest}{ended}{unknown if archived else ''}".strip())
+
+
+def _marked(source: Source) -> Answer:
+    """Return where runs pass a mark or diverge."""
     first = _first(source)
     chosen = first[first["chosen"]]
     if chosen.empty:
@@ -181,9 +189,7 @@ def all_runs_grid(source: Source) -> Grid:
 
 
 def stuck_grid(source: Source) -> Grid:
-    """Return the cells at their chosen learning rate with runs that learned nothing from context."""
-    cells = source.tables["cells"]
-    cells = cells[cells["chosen"] & (cells["stuck"] > 0) & (cells["format"] != source.info.baseline_format)]
+    """Return the cells at their chosen learning rate with runs that ended no better than bigrams."""
     rows = [
         (
             *map(word, (row["format"], row["storage"], row["update"], row["layers"])),
@@ -191,10 +197,16 @@ def stuck_grid(source: Source) -> Grid:
             count(row["n"]),
             learning_rate(row["lr"]),
         )
-        for row in source.ordered(cells)
+        for row in _stuck_cells(source)
     ]
     empty = "There is none." if source.info.bigram_loss is not None else "The loss of bigrams was not computed."
     return grid(("format", "storage", "update", "layers", "stuck runs", "of", "lr"), rows, empty)
+
+
+def _stuck_cells(source: Source) -> list[Row]:
+    cells = source.tables["cells"]
+    found = cells["chosen"] & (cells["stuck"] > 0) & (cells["format"] != source.info.baseline_format)
+    return source.ordered(cells[found])
 
 
 def rates_grid(source: Source) -> Grid:

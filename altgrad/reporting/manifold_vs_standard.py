@@ -9,6 +9,7 @@ from altgrad.reporting.document import Answer, Paragraph, Report, Section
 from altgrad.reporting.evidence_links import cell_target, estimated
 from altgrad.reporting.page import make_report
 from altgrad.reporting.source import STORAGES, Source
+from altgrad.reporting.stuck import STUCK
 from altgrad.reporting.tally import PLACES, tally, too_small
 from altgrad.reporting.text import (
     NOT_AVAILABLE,
@@ -47,8 +48,8 @@ RATES = (
     "A tuned learning rate was chosen on seeds that are not among these. Stable up to is the largest rate up to"
     " which no trial diverged and every trial learned; ≥ stands where it is the largest that was tried, so that the"
     " true one may be higher. The basin is the range around the chosen rate with a loss within 1 % of its loss. The"
-    " interval of the divergence rate is exact (Clopper and Pearson). Stuck are runs that ended within 1 % of the loss"
-    " of bigrams, or above: they learned nothing from context."
+    f" interval of the divergence rate is exact (Clopper and Pearson). In tuning is the mean loss of the trials at the"
+    f" chosen rate: the rate was chosen for it, so that it is a little too good. {STUCK}"
 )
 
 
@@ -155,6 +156,7 @@ def cells_grid(source: Source) -> Grid:
         "interval",
         "stuck",
         "lr",
+        "in tuning",
         "chosen",
         "basin (octaves)",
         "stable up to",
@@ -169,6 +171,7 @@ def cells_grid(source: Source) -> Grid:
             rate_interval(cell["diverged_low"], cell["diverged_high"]),
             count(cell["stuck"]),
             learning_rate(cell["lr"], source.at_edge(cell_key(cell))),
+            nats(source.tuned_score(cell_key(cell)) if cell["tuned"] else NAN),
             word(_chosen_by(cell)),
             *_tuned(source.tuning.get(cell_key(cell)) if cell["tuned"] else None),
         )

@@ -1,5 +1,6 @@
 """What reports are made from: the study's tables, each row to be had by its cell, and its figures."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from altgrad.analysis.cells import Key, cell_key
+from altgrad.analysis.cells import CELL, Key, cell_key
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.study_info import StudyInfo, from_frame
 from altgrad.analysis.tables import Row, Tables, records
@@ -77,6 +78,16 @@ class Source:
     def recoveries(self) -> dict[Key, Row]:
         """The recoveries table's rows."""
         return {cell_key(row): row for row in records(self.tables["recoveries"])}
+
+    @cached_property
+    def _tuned_scores(self) -> dict[Key, float]:
+        trials = self.tables["trials"]
+        means = trials[trials["chosen"]].groupby(CELL, sort=False, as_index=False)["score"].mean()
+        return {cell_key(row): row["score"] for row in records(means)}
+
+    def tuned_score(self, key: Key) -> float:
+        """Return the mean score of a cell's trials at its frozen learning rate; NaN for a cell that was not tuned."""
+        return self._tuned_scores.get(key, math.nan)
 
     def at_edge(self, key: Key) -> bool:
         """Return whether a cell's learning rate stands at or near the edge of several that were tried."""

@@ -22,6 +22,10 @@ SAID = {
     "helps" + NOT_AFTER_HOLM: "{update} helps {formats}, but not after Holm's correction",
     "hurts": "{update} hurts {formats}",
     "hurts" + NOT_AFTER_HOLM: "{update} hurts {formats}, but not after Holm's correction",
+    "gains more": "{update} gains more under nearest rounding than with masters in {formats}",
+    "gains more" + NOT_AFTER_HOLM: "{update} gains more in {formats}, but not after Holm's correction",
+    "gains less": "{update} gains less under nearest rounding than with masters in {formats}",
+    "gains less" + NOT_AFTER_HOLM: "{update} gains less in {formats}, but not after Holm's correction",
     NO_DIFFERENCE: "no difference is shown in {formats}",
     NOT_ENOUGH_SEEDS: "there are too few seeds in {formats}",
 }

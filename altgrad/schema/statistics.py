@@ -30,8 +30,10 @@ CELLS = (
     Column("diverged", "int64", "runs", "Runs that diverged and scored ln(vocabulary size)."),
     Column("diverged_low", "float64", "share", "Lower end of the exact binomial interval of the divergence rate."),
     Column("diverged_high", "float64", "share", "Its upper end."),
-    Column("stuck", "int64", "runs", "Runs within 1 % of the bigram loss or above; 0 where that is not known."),
-    Column("chosen", "bool", "", "Whether it is the cell's: fewest diverged, then lowest mean, on shared seeds."),
+    Column("stuck", "float64", "runs", "Runs that ended no better than bigrams: see altgrad.analysis.cells; or NaN."),
+    Column("stuck_low", "float64", "share", "Lower end of the exact binomial interval of the rate of such runs."),
+    Column("stuck_high", "float64", "share", "Its upper end."),
+    Column("chosen", "bool", "", "Whether it is the cell's: tuned, else of the fewest diverged and lowest mean."),
     Column("lrs", "int64", "", "How many learning rates were run, in tuning where the cell is tuned."),
     Column("lr_at_edge", "bool", "", "Whether a better one may lie beyond: at an end, or tuning ended by its cap."),
     Column("tuned", "bool", "", "Whether tuning chose the learning rate, on seeds that are not among these."),
@@ -54,6 +56,9 @@ COMPARISONS = (
     Column("p_holm", "float64", "", "p_sign_flip after Holm's correction over the formats."),
     Column("verdict", "string", "", "What may be said; see altgrad.analysis.verdicts."),
     Column("diverged", "int64", "runs", "Diverged runs among the seeds compared."),
+    Column("stuck", "float64", "runs", "Runs among them that ended no better than bigrams; NaN where not known."),
+    Column("learned_n", "int64", "", "Seeds none of whose runs did."),
+    Column("learned_mean", "float64", "nats", "Mean of their differences: chosen by outcome, and no estimate."),
     Column("lr_at_edge", "bool", "", "Whether a learning rate involved stands at the edge of its grid."),
 )
 DIFFERENCES = (

@@ -125,10 +125,12 @@ def smoothed_best(trials: Mapping[int, Trial]) -> int:
     seed that is evaluated: pairing does not see it, and an update that does nothing would be found to help or to hurt.
     A parabola through the `MARGIN` rungs on either side averages the noise out; see docs/statistics.md for what that is
     worth. A cliff among them pushes the choice away from its brink, where other seeds would fall off, but no harder
-    than `CLIFF` however high it is. With fewer than four rungs, or where the curve does not bend upwards, it is the
-    best rung itself.
+    than `CLIFF` however high it is. With fewer than four rungs, where the curve does not bend upwards, and where every
+    rung diverged, it is the best rung itself.
     """
     best = best_rung(trials)
+    if trials[best].diverged:
+        return best
     cap = CLIFF * trials[best].score
     near = [rung for rung in range(best - MARGIN, best + MARGIN + 1) if rung in trials]
     if len(near) < 2 * MARGIN:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from altgrad.analysis.analyse import Analysis
+from altgrad.analysis.comparisons import WORDS
 from altgrad.analysis.estimates import estimate
 from altgrad.analysis.mediation import partial_rank_correlation
 from altgrad.analysis.power import detectable_effect
@@ -34,11 +35,18 @@ def centered_lognormal(sigma: float) -> Draw:
     return lambda generator, shape: generator.lognormal(0.0, sigma, shape) - math.exp(sigma**2 / 2)
 
 
+def centered_mixture(share: float) -> Draw:
+    """Return normal draws of which a share is 10 standard deviations higher, as where some runs never learn."""
+    return lambda generator, shape: generator.normal(size=shape) + 10.0 * ((generator.random(shape) < share) - share)
+
+
 DISTRIBUTIONS: dict[str, Draw] = {  # of one paired difference, each with mean 0
     "normal": lambda generator, shape: generator.normal(size=shape),
     "Laplace": lambda generator, shape: generator.laplace(size=shape),
     "lognormal, sigma 0.5": centered_lognormal(0.5),
     "lognormal, sigma 1": centered_lognormal(1.0),
+    "mixture, a quarter": centered_mixture(0.25),
+    "mixture, a twelfth": centered_mixture(1 / 12),
 }
 
 
@@ -170,8 +178,8 @@ def false_verdicts(simulations: int, lrs: tuple[float, ...], seeds: int = 12, se
     generator = np.random.default_rng([seed, seeds, len(lrs)])
     tables = study_tables(seeds)
     families = [did_verdicts(study_runs_frame(generator, seeds, lrs), tables) for _ in range(simulations)]
-    after = sum(any(verdict in ("helps", "hurts") for verdict in family) for family in families)
-    before = sum(verdict.startswith(("helps", "hurts")) for family in families for verdict in family)
+    after = sum(any(verdict in WORDS["did"] for verdict in family) for family in families)
+    before = sum(verdict.startswith(WORDS["did"]) for family in families for verdict in family)
     return after / simulations, before / (simulations * len(FORMATS))
 
 

@@ -12,6 +12,7 @@ from altgrad.reporting.text import Grid
 from altgrad.study.runs import RunConfig
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import Rates, make_study
+from tests.figures.conftest import replaced
 from tests.reporting.conftest import SourceOf, rows
 from tests.reporting.tuned import BIGRAM
 
@@ -39,7 +40,17 @@ def test_failure_answer_and_evidence(source_of: SourceOf) -> None:
     assert {row["fails first in"] for row in rows(failure_modes.first_grid(healthy))} == {"did not fail"}
 
 
-def test_runs_that_learned_nothing_from_context_are_counted_by_cell(source_of: SourceOf) -> None:
+def test_the_answer_names_stuck_runs_and_what_archives_do_not_know(source_of: SourceOf) -> None:
+    tuned = source_of("tuned")
+    text = failure_modes.answer(tuned).text
+    assert "Whatever the marks say, runs ended no better than bigrams in E7M0-adamw-nearest (" in text
+    assert "archive" not in text
+    runs = tuned.tables["runs"].assign(archived=True)
+    archived = replace(tuned, tables=replaced(tuned.tables, runs=runs))
+    assert "which stage failed first is not known" in failure_modes.answer(archived).text
+
+
+def test_runs_that_ended_no_better_than_bigrams_are_counted_by_cell(source_of: SourceOf) -> None:
     tuned = source_of("tuned")
     found = rows(failure_modes.stuck_grid(tuned))
     assert {(row["format"], row["update"]) for row in found} == {

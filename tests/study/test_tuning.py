@@ -77,6 +77,11 @@ def test_the_choice_keeps_away_from_the_brink_of_a_cliff() -> None:
     assert smoothed_best(higher) == smoothed_best(lost) == 2, "a cliff counts the same however high it is"
 
 
+def test_where_every_rung_diverged_the_choice_is_the_best_of_them() -> None:
+    trials = {rung: trial(score, diverged=1) for rung, score in enumerate([4.0, 3.9, 3.5, 3.9, 4.1])}
+    assert smoothed_best(trials) == best_rung(trials) == 2
+
+
 def test_with_fewer_than_four_rungs_the_choice_is_the_best_itself() -> None:
     assert smoothed_best({2: trial(2.40), 3: trial(2.37), 4: trial(2.5)}) == 3
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from altgrad.analysis.cells import cell_key
+from altgrad.analysis.comparisons import WORDS
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.sweet_spots import LOSS, TIED
 from altgrad.analysis.tables import Row, records
@@ -14,6 +15,8 @@ from altgrad.reporting.tally import PLACES, tally, too_small
 from altgrad.reporting.text import counted, difference, interval, listed, p_value, rate
 
 QUESTION = "Which 8-bit format benefits most from geometry-aware updates?"
+
+MORE, _ = WORDS["did"]
 
 OVERALL = ("nearest", "master")
 """The storages whose lowest loss is named beside the answer."""
@@ -28,12 +31,13 @@ def answer(source: Source) -> Answer:
     if not judged:
         return Answer(f"No answer: {too_small(source, rows)}.", _untested(source))
     top = max(judged, key=lambda row: row["mean"])
-    shown = any(row["verdict"] == "helps" for row in judged)
+    shown = any(row["verdict"] == MORE for row in judged)
     rest = (
         _made_of(source, top),
-        f"Over all formats, {tally(source, rows)}.",
+        *(_benefits(source, storage) for storage in OVERALL),
+        f"In the difference of the two, {tally(source, rows)}.",
         "" if shown else _could_have_shown(source),
-        _with_masters(source),
+        _stuck(rows),
         _diverged(rows),
         _lowest_losses(source),
     )
@@ -57,7 +61,7 @@ def _untested(source: Source) -> str:
 
 def _lead(source: Source, judged: Sequence[Row], top: Row) -> str:
     """Return which format benefits most, as far as that is shown."""
-    helped = [row["format"] for row in judged if row["verdict"] == "helps"]
+    helped = [row["format"] for row in judged if row["verdict"] == MORE]
     number = f"difference in differences {_numbers(source, top, len(judged))}"
     if top["format"] in helped:
         if len(judged) == 1 or _probability(source, top) >= source.info.confidence:
@@ -70,14 +74,15 @@ def _lead(source: Source, judged: Sequence[Row], top: Row) -> str:
     if helped:
         verb = "benefits" if len(helped) == 1 else "benefit"
         return (
-            f"{listed(helped)} {verb} from geometry-aware updates; which format benefits most is not settled. {largest}"
+            f"{listed(helped)} {verb} more from geometry-aware updates than masters do; which format benefits most is"
+            f" not settled. {largest}"
         )
-    return f"No format is shown to benefit from geometry-aware updates. {largest}"
+    return f"No format is shown to benefit more from geometry-aware updates than masters do. {largest}"
 
 
 def _against_zero(row: Row) -> str:
-    """Return what is shown of a largest difference that is not shown to help."""
-    if row["verdict"] == "helps" + NOT_AFTER_HOLM:
+    """Return what is shown of a largest difference that is not shown to be above 0."""
+    if row["verdict"] == MORE + NOT_AFTER_HOLM:
         return "whose interval excludes 0, but not after Holm's correction over the formats"
     return "whose interval holds 0" if row["verdict"] == NO_DIFFERENCE else "and its interval lies below 0"
 
@@ -133,17 +138,28 @@ def _could_have_shown(source: Source) -> str:
     )
 
 
-def _with_masters(source: Source) -> str:
-    """Return what the updates do where no update is lost."""
-    rows = [row for row in source.estimates("benefit", source.primary) if row["storage"] == "master" and row["n"]]
+def _benefits(source: Source, storage: str) -> str:
+    """Return what the update does in one storage."""
+    rows = [row for row in source.estimates("benefit", source.primary) if row["storage"] == storage and row["n"]]
     if not rows:
         return ""
     low, high = (pick(rows, key=lambda row: row["mean"]) for pick in (min, max))
     span = (
         f"from {difference(low['mean']).text} ({low['format']}) to {difference(high['mean']).text} ({high['format']})"
     )
-    where = f"{PLACES['master'][0].upper()}{PLACES['master'][1:]}"
+    where = f"{PLACES[storage][0].upper()}{PLACES[storage][1:]}"
     return f"{where}, benefits go {span} nats: {tally(source, rows)}."
+
+
+def _stuck(rows: Sequence[Row]) -> str:
+    """Return in which formats the answer is about whether runs learn at all."""
+    names = [f"{row['format']} ({int(row['stuck'])})" for row in rows if row["stuck"] > 0]
+    if not names:
+        return ""
+    return (
+        f"Among the runs compared, these ended no better than a model that counts pairs of tokens: {listed(names)}."
+        f" There a difference says how often an update gets a run to learn, or, where neither does, nothing."
+    )
 
 
 def _diverged(rows: Sequence[Row]) -> str:

@@ -1,6 +1,7 @@
 """How sure the answer is: seeds planned and reached, two kinds of intervals, divergence; and what would change it."""
 
 import math
+from collections.abc import Mapping
 
 from altgrad.analysis.cells import Key
 from altgrad.analysis.layers import ALL
@@ -10,6 +11,7 @@ from altgrad.analysis.verdicts import NO_DIFFERENCE, NO_VERDICT
 from altgrad.reporting.document import Bullets, Paragraph, Section
 from altgrad.reporting.evidence_links import estimated
 from altgrad.reporting.source import Source
+from altgrad.reporting.stuck import STUCK
 from altgrad.reporting.text import Cell, Grid, count, counted, grid, interval, listed, nats, rate_interval, word
 from altgrad.study.grid import BASELINE_UPDATE
 
@@ -34,7 +36,7 @@ def certainty(source: Source) -> list[str]:
     rows = source.estimates("did", source.primary) if source.primary else []
     if not rows:
         return ["There is no difference in differences of the update that was fixed beforehand: nothing can be sure."]
-    return [_seeds(source, rows), _intervals(rows), _divergence(source, rows)]
+    return [text for text in (_seeds(source, rows), _intervals(rows), *_lost(source, rows)) if text]
 
 
 def _seeds(source: Source, rows: list[Row]) -> str:
@@ -76,22 +78,33 @@ def _excludes(row: Row, low: str, high: str) -> bool:
     return bool(row[low] > 0 or row[high] < 0)
 
 
-def _divergence(source: Source, rows: list[Row]) -> str:
+def _lost(source: Source, rows: list[Row]) -> list[str]:
+    """Return in which cells runs diverged, and in which they ended no better than bigrams, with exact intervals."""
     names = {row["format"] for row in rows}
     cells = {key: cell for key, cell in source.cells.items() if key[0] in names and _is_compared(source, key)}
-    lost = [
-        f"{'-'.join(key[:3])} {cell['diverged']} of {cell['n']}"
-        f" ({source.info.confidence:.0%} interval {rate_interval(cell['diverged_low'], cell['diverged_high']).text})"
-        for key, cell in cells.items()
-        if cell["diverged"]
+    lost, stuck = (_rates(source, cells, name) for name in ("diverged", "stuck"))
+    most = max(cell["diverged_high"] for cell in cells.values())
+    none = (
+        f"Divergence: none of the runs compared diverged. So few seeds leave rates of up to {100 * most:.0f} % open"
+        f" in the cell with the fewest."
+    )
+    return [
+        f"Divergence, each run counted with ln(vocabulary size): {lost}." if lost else none,
+        f"Stuck runs: {stuck}. Their differences are of another size than the others, in which case both intervals are"
+        f" too sure of themselves; docs/statistics.md has by how much. {STUCK}"
+        if stuck
+        else "",
     ]
-    if not lost:
-        most = max(cell["diverged_high"] for cell in cells.values())
-        return (
-            f"Divergence: none of the runs compared diverged. So few seeds leave rates of up to {100 * most:.0f} % open"
-            f" in the cell with the fewest."
-        )
-    return f"Divergence, each run counted with ln(vocabulary size): {listed(lost)}."
+
+
+def _rates(source: Source, cells: Mapping[Key, Row], name: str) -> str:
+    """Return each cell with runs that are lost in some way, how many, and the exact interval of their rate."""
+    return listed(
+        f"{'-'.join(key[:3])} {int(cell[name])} of {cell['n']}"
+        f" ({source.info.confidence:.0%} interval {rate_interval(cell[f'{name}_low'], cell[f'{name}_high']).text})"
+        for key, cell in cells.items()
+        if cell[name] > 0
+    )
 
 
 def precision_grid(source: Source) -> Grid:

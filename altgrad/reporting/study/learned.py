@@ -5,10 +5,9 @@ from altgrad.analysis.layers import ALL
 from altgrad.reporting.document import Block, Paragraph, Section
 from altgrad.reporting.evidence_links import cell_target
 from altgrad.reporting.source import Source
-from altgrad.reporting.text import Cell, Grid, difference, grid, linked, listed, nats, word
+from altgrad.reporting.study.answer import OVERALL
+from altgrad.reporting.text import Cell, Grid, difference, grid, linked, nats, word
 from altgrad.study.grid import BASELINE_UPDATE
-
-PLACES = ("nearest", "master")
 
 
 def section(source: Source) -> Section:
@@ -20,7 +19,7 @@ def section(source: Source) -> Section:
         f"A model that only counts which token follows which (bigrams of all training text, smoothed by Witten and"
         f" Bell's method) has a loss of {nats(info.bigram_loss).text} nats on the text of evaluation, one that counts"
         f" single tokens {nats(info.unigram_loss or 0.0).text}. What a run gains below the former it learned from"
-        f" further back, which takes attention. {_baseline(source, info.bigram_loss)} {_stuck(source)}"
+        f" further back. {_baseline(source, info.bigram_loss)}"
     )
     blocks: tuple[Block, ...] = (Paragraph(what), learned_grid(source))
     return Section("What was learned from context", blocks)
@@ -31,7 +30,7 @@ def learned_grid(source: Source) -> Grid:
     keys = _columns(source)
     rows = [
         (word(name), *(_below(source, (name, *place, ALL)) for place in keys))
-        for name in [source.info.baseline_format, *source.encoding.formats]
+        for name in source.in_format_order(key[0] for key in source.cells)
         if any((name, *place, ALL) in source.cells for place in keys)
     ]
     return grid(("format", *(f"{update}, {storage}" for update, storage in keys)), rows, "No run has ended.")
@@ -39,7 +38,7 @@ def learned_grid(source: Source) -> Grid:
 
 def _columns(source: Source) -> list[tuple[str, str]]:
     updates = [BASELINE_UPDATE, *filter(None, [source.primary])]
-    return [(update, storage) for storage in PLACES for update in updates]
+    return [(update, storage) for storage in OVERALL for update in updates]
 
 
 def _gain(source: Source, key: Key) -> float:
@@ -58,13 +57,3 @@ def _baseline(source: Source, bigram: float) -> str:
     name = source.info.baseline_format
     own = [cell["mean"] for key, cell in source.cells.items() if key[0] == name]
     return f"The {name} baseline gains {nats(bigram - min(own)).text} nats there." if own else ""
-
-
-def _stuck(source: Source) -> str:
-    """Return in which cells of the primary comparison runs learned nothing from further back."""
-    keys = [(name, *place, ALL) for name in source.encoding.formats for place in _columns(source)]
-    cells = {key: source.cells[key] for key in keys if key in source.cells}
-    stuck = [f"{'-'.join(key[:3])} ({cell['stuck']} of {cell['n']})" for key, cell in cells.items() if cell["stuck"]]
-    if not stuck:
-        return "Every run of these cells ended more than 1 % below bigrams."
-    return f"Runs that ended within 1 % of bigrams, or above, learned nothing from there: {listed(stuck)}."

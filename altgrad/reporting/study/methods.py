@@ -89,7 +89,8 @@ def _statistics(source: Source) -> Rows:
         (
             "tests",
             "sign-flip, two-sided, with Holm's correction over the formats of one update, storage and choice of layers."
-            " helps and hurts ask for an interval that excludes 0 and for the corrected p.",
+            " A verdict of a difference asks for an interval that excludes 0 and for the corrected p. Gains more, or"
+            " less, is said of a difference in differences: more or less than with masters.",
         ),
         (
             "best",

@@ -89,6 +89,7 @@ def _runs(source: Source) -> list[str]:
         for name, column in (("devices", "device"), ("git revisions", "git_revision"), ("sets of versions", "versions"))
         if ended[column].nunique() > 1
     }
+    same = " The revision of the training is the same." if ended["revision"].nunique() == 1 else ""
     mixed = [f"{name} ({values})" if name != "sets of versions" else name for name, values in several.items()]
     return [
         f"{missing} of {info.planned_runs} planned runs are missing; what they would say is not known."
@@ -99,5 +100,5 @@ def _runs(source: Source) -> list[str]:
         if archived
         else "",
         f"{counted(included, 'run')} from elsewhere are among those compared or listed." if included else "",
-        f"Not all runs were made alike: they differ in {listed(mixed)}." if mixed else "",
+        f"Not all runs were made alike: they differ in {listed(mixed)}.{same}" if mixed else "",
     ]

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from altgrad.reporting.document import Bullets, Grid, Paragraph, Section
 from altgrad.reporting.source import STORAGES, Source
@@ -132,22 +133,42 @@ def test_what_was_learned_from_context_is_what_is_left_below_bigrams(tuned: Sour
     adamw, manifold = (("E7M0", update, "nearest", "all") for update in ("adamw", "manifold"))
     best = BIGRAM - mean["BF16", "adamw", "master", "all"]
     by_format = {line["format"]: line for line in table(found)}
-    assert list(by_format) == ["BF16", "E4M3", "E7M0"]
+    assert [line["format"] for line in table(found)] == ["E4M3", "E7M0", "BF16"]
     assert by_format["BF16"]["adamw, master"] == f"{best:+.4f}" and by_format["BF16"]["manifold, nearest"] == "not run"
     assert by_format["E7M0"]["manifold, nearest"] == f"{BIGRAM - mean[manifold]:+.4f}"
     assert f"The BF16 baseline gains {best:.4f} nats there." in words(found)
-    scores = tuned.tables["runs"].query("format == 'E7M0' and update == 'adamw' and layers == 'all'")
-    stuck = {storage: int((part["score"] > 0.99 * BIGRAM).sum()) for storage, part in scores.groupby("storage")}
-    assert 0 < stuck["nearest"] < 8 and tuned.cells[adamw]["stuck"] == stuck["nearest"]
-    ended = f"E7M0-adamw-nearest ({stuck['nearest']} of 8), E7M0-adamw-master ({stuck['master']} of 8)"
-    assert f"learned nothing from there: {ended} and E7M0-manifold-master" in words(found)
-    assert "E7M0-manifold-nearest" not in words(found) and "E4M3" not in words(found)
+    assert by_format["E7M0"]["adamw, nearest"] == f"{BIGRAM - mean[adamw]:+.4f}"
 
 
-def test_nothing_is_said_of_context_where_it_is_not_known(tuned: Source, source_of: SourceOf) -> None:
+def test_stuck_runs_have_their_rate_and_what_they_weigh(tuned: Source) -> None:
+    runs = tuned.tables["runs"].query("format == 'E7M0' and layers == 'all' and update in ('adamw', 'manifold')")
+    runs = runs[runs["storage"].isin(["nearest", "master"])]
+    stuck = runs.assign(stuck=runs["score"] > 0.99 * BIGRAM)
+    oracle = row(tuned, **PRIMARY, format="E7M0")
+    assert oracle["stuck"] == stuck["stuck"].sum()
+    free = {int(seed) for seed, part in stuck.groupby("seed") if not part["stuck"].any()}
+    own = tuned.tables["differences"].query("estimand == 'did' and update == 'manifold' and format == 'E7M0'")
+    kept = own[own["seed"].isin(free)]["value"]
+    assert 0 < oracle["learned_n"] == len(kept) < 8 and oracle["learned_mean"] == pytest.approx(kept.mean())
+    shown = {line["format"]: line for line in rows(report.answer_grid(tuned))}
+    assert shown["E7M0"]["DiD, none stuck"] == f"{kept.mean():+.4f} (n = {len(kept)})"
+    assert shown["E4M3"]["stuck runs"] == "0" and shown["E4M3"]["DiD, none stuck"].startswith(shown["E4M3"]["DiD"])
+    nearest = stuck.query("storage == 'nearest' and update == 'adamw'")["stuck"].sum()
+    exact = stats.binomtest(int(nearest), 8).proportion_ci(0.95)
+    ends = f"[{100 * exact.low:.0f} %, {100 * exact.high:.0f} %]"
+    text = "\n".join(certainty.certainty(tuned))
+    assert f"Stuck runs: E7M0-adamw-nearest {nearest} of 8 (95% interval {ends})" in text
+    assert "Stuck are runs that ended within 1% of the loss of bigrams" in text
+    assert "Stuck runs" not in "\n".join(certainty.certainty(changed_cells(tuned, stuck=0)))
+
+
+def changed_cells(source: Source, **values: float) -> Source:
+    return Source(replaced(source.tables, cells=source.tables["cells"].assign(**values)), source.figures)
+
+
+def test_nothing_is_said_of_context_where_it_is_not_known(source_of: SourceOf) -> None:
     assert words(learned.section(source_of("sweep"))) == "The losses of n-grams were not computed."
-    free = Source(replaced(tuned.tables, cells=tuned.tables["cells"].assign(stuck=0)), tuned.figures)
-    assert "Every run of these cells ended more than 1 % below bigrams." in words(learned.section(free))
+    assert {line["stuck runs"] for line in rows(report.answer_grid(source_of("sweep")))} == {"n/a"}
 
 
 def test_powers_controls_and_knock_outs_are_benefits_with_their_verdicts(tuned: Source) -> None:
