@@ -35,6 +35,7 @@ class StudyInfo:
         smallest_effect: In nats; what a plan of seeds must show.
         power: The probability of showing it.
         tuning: How learning rates are found, in words; empty where none is tuned.
+        deviations: What was changed after results were seen.
         layer_types: The layer types, `all` left out, in the config's order.
         corpus: The corpus's name.
         corpus_source: synthetic, files or eurlex.
@@ -65,6 +66,7 @@ class StudyInfo:
     smallest_effect: float
     power: float
     tuning: str
+    deviations: tuple[str, ...]
     layer_types: tuple[str, ...]
     corpus: str
     corpus_source: str
@@ -120,6 +122,7 @@ def study_info(
         smallest_effect=study.analysis.smallest_effect,
         power=study.analysis.power,
         tuning=tuning_words(study),
+        deviations=study.deviations,
         layer_types=tuple(name for name in study.layer_types if name != "all"),
         corpus=study.corpus.name,
         corpus_source=study.corpus.source,
@@ -194,5 +197,5 @@ def from_frame(data: pd.DataFrame) -> StudyInfo:
     missing = [field.name for field in fields(StudyInfo) if field.name not in values]
     if missing:
         raise TableError("table study", f"it lacks {', '.join(missing)}", "Run altgrad tabulate again")
-    values |= {name: tuple(values[name]) for name in ("layer_types", "features")}
+    values |= {name: tuple(values[name]) for name in ("layer_types", "features", "deviations")}
     return StudyInfo(**{field.name: values[field.name] for field in fields(StudyInfo)})

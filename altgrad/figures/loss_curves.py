@@ -67,7 +67,7 @@ def caption(tables: Tables) -> str:
         f"{loss} minus that of the {info.baseline_format} baseline with the same seed, at the same step: the black line"
         f" is the baseline."
         if relative
-        else f"{loss.removesuffix(',')}; there is no baseline to compare it with."
+        else f"{loss.removesuffix(',')}; there is no baseline to compare it with step by step."
     )
     return (
         f"{over} Each cell is at its own chosen learning rate. Thick lines are means over the seeds"
@@ -96,12 +96,14 @@ def _metric(tables: Tables, runs: pd.DataFrame) -> str:
 def _curves(tables: Tables, runs: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, bool]:
     """Return runs' losses by step, and whether they are above the baseline's, as they are where there is one."""
     info, columns = study_of(tables), ["run_id", "step", "value"]
-    losses = tables["curves"].loc[tables["curves"]["metric"] == metric, columns]
+    losses = tables["curves"].loc[tables["curves"]["metric"] == metric, columns].sort_values(["run_id", "step"])
+    losses = losses.assign(after=losses.groupby("run_id")["step"].shift(fill_value=0))
     curves = losses.merge(runs[["run_id", "seed", *CELL]], on="run_id")
     chosen = chosen_runs(tables["runs"], tables["cells"])
     own = chosen[(chosen["format"] == info.baseline_format) & (chosen["update"] == BASELINE_UPDATE)]
-    baseline = losses.merge(own[["run_id", "seed"]], on="run_id")[["seed", "step", "value"]]
-    paired = curves.merge(baseline, on=["seed", "step"], suffixes=("", "_baseline"))
+    baseline = losses.merge(own[["run_id", "seed"]], on="run_id")[["seed", "step", "after", "value"]]
+    same = ["seed", "step", *(["after"] if metric == "train_loss" else [])]  # means of the same window
+    paired = curves.merge(baseline, on=same, suffixes=("", "_baseline"))
     if paired.empty:
         return curves, False
     return paired.assign(value=paired["value"] - paired["value_baseline"]), True

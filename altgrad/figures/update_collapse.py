@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from altgrad.analysis.cells import CELL
@@ -65,9 +66,22 @@ def caption(tables: Tables) -> str:
         f" they cover each other; {DIGIT_WORDS}. Left: against the learning rate. Right: against the median intended"
         f" update in ulps, as a mean over tensors and probes; the dotted line is half an ulp, under which rounding to"
         f" nearest loses an update. Look for curves of all formats that lie apart at the left and over each other at"
-        f" the right: the size of an update on the grid then decides, and the format only sets the unit. The axis ends"
-        f" at most {TOP:g} nats above the best; rates at which a trial diverged and updates of 0 are not drawn."
+        f" the right: the size of an update on the grid then decides, and the format only sets the unit."
+        f"{_spread_words(data)} The axis ends at most {TOP:g} nats above the best; rates at which a trial diverged and"
+        f" updates of 0 are not drawn."
     )
+
+
+def _spread_words(data: pd.DataFrame) -> str:
+    """Return how far the best points of a storage's cells lie apart on both axes, in octaves."""
+    told = []
+    for storage in in_order(data["storage"], STORAGE_ORDER):
+        here = data[data["storage"] == storage]
+        best = here.loc[here.groupby(CELL)["excess"].idxmin()]
+        if len(best) > 1:
+            lr, ulps = (np.log2(best[x].max() / best[x].min()) for x in AXES)
+            told.append(f"{storage} {lr:.1f} octaves at the left and {ulps:.1f} at the right")
+    return f" From the lowest best to the highest it is, under {'; under '.join(told)}." if told else ""
 
 
 def _excess(tables: Tables) -> pd.DataFrame:

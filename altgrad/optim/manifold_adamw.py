@@ -20,6 +20,11 @@ class ManifoldAdamW(GridOptimizer):
     Groups without a format are plain AdamW, bit for bit torch's single-tensor one; so is a group with
     `metric_power=0` and `storage="master"`. On a uniform grid with one scale G is exactly 1 for every p.
 
+    AdamW is algorithm 2 of Loshchilov and Hutter (2019, arXiv:1711.05101), on the moments of Kingma and Ba (2015,
+    arXiv:1412.6980). The metric is this project's own. Its nearest kin is Madam (Bernstein et al. 2020,
+    arXiv:2006.14560), whose steps are proportional to the weights, as are those with p = 1 on a grid without mantissa
+    bits. Storages have their sources in `altgrad.optim.storage`.
+
     Args:
         params: Parameters, or groups as `param_groups` makes them. Every keyword below but `generator` and
             `compiled` is a group's setting too, and stands for groups that do not give their own.

@@ -1,6 +1,8 @@
 """How a step is measured: by the grid spacing S (ulp) at each weight, to the power p, or by a control in its place.
 
-A control answers what of the metric matters: `smooth` has no staircase, and `permuted` no link to the weight.
+A control answers what of the metric matters: `smooth` has no staircase, and `permuted` no link to the weight. Metric
+and controls are this project's own. With p = 1 `smooth` makes steps proportional to the weights, as in Madam (Bernstein
+et al. 2020, arXiv:2006.14560); `permuted` is the permutation test's idea of a null, applied to the metric.
 """
 
 from collections.abc import Callable

@@ -20,6 +20,10 @@ class RungSGD(GridOptimizer):
     a neighbouring rung, up or down with a probability given by its fraction, and held within the format; that is
     `k' = k - SR(delta)` whenever the scale stays. With master storage the weight keeps its real-valued position.
 
+    The rule is this project's own. Its nearest kin moves the exponents of a logarithmic number system in whole steps
+    (LNS-Madam, Zhao et al. 2021, arXiv:2106.13914); stochastic rounding to a rung is that of Gupta et al. (2015,
+    arXiv:1502.02551, section 3).
+
     Groups without a format take AdamW's direction (`direction="adamw"`), with `plain_lr` unless they give their own
     lr. The rung direction has no weight decay: where it is used, the group's `weight_decay` is set to 0.
 

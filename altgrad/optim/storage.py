@@ -7,7 +7,10 @@ from altgrad.numerics.format import FloatFormat
 from altgrad.numerics.rounding import Rounding, quantize
 
 MASTER = "master"
-"""Storage that keeps the intended weight; only the forward pass sees the grid."""
+"""Storage that keeps the intended weight; only the forward pass sees the grid.
+
+Micikevicius et al., "Mixed Precision Training" (2018, arXiv:1710.03740), section 3.1.
+"""
 
 ECO = "eco"
 """Storage that rounds to nearest and gives the rounding error to the momentum, which carries it to later steps.
@@ -21,7 +24,11 @@ momentum, and feeds back nothing.
 """
 
 ROUNDINGS: dict[str, Rounding | None] = {MASTER: None, "nearest": "nearest", "stochastic": "stochastic", ECO: "nearest"}
-"""How each storage rounds to the grid; None for not at all."""
+"""How each storage rounds to the grid; None for not at all.
+
+To nearest, which loses what is under half a spacing, and stochastically, which keeps it on average: Gupta et al., "Deep
+Learning with Limited Numerical Precision" (2015, arXiv:1502.02551), section 3.
+"""
 
 STORAGES = tuple(ROUNDINGS)
 """Every storage."""

@@ -36,7 +36,8 @@ NAN = float("nan")
 
 RECOVERED = (
     "Recovered is the share of adamw's gap to the baseline that the update closes, with Fieller's interval; it is"
-    " given only where that gap's own interval lies above 0."
+    " given only where that gap's own interval lies above 0. The baseline has adamw alone: a share above 100 % goes"
+    " beyond it, by what the update gains anywhere."
 )
 
 DID = (

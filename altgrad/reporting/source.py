@@ -82,7 +82,7 @@ class Source:
     @cached_property
     def _tuned_scores(self) -> dict[Key, float]:
         trials = self.tables["trials"]
-        means = trials[trials["chosen"]].groupby(CELL, sort=False, as_index=False)["score"].mean()
+        means = trials[trials["chosen"]].groupby(CELL, sort=False, as_index=False).agg(score=("score", "mean"))
         return {cell_key(row): row["score"] for row in records(means)}
 
     def tuned_score(self, key: Key) -> float:

@@ -181,6 +181,7 @@ class StudyConfig(Closed):
         (), description="folders (globs) of finished runs from elsewhere to take into the tables"
     )
     hypotheses: str | None = Field(None, description="a YAML file of what is predicted, written before the runs")
+    deviations: tuple[str, ...] = Field((), description="what was changed after results were seen; reports say it")
     telemetry: TelemetryConfig = TelemetryConfig()
     analysis: AnalysisConfig = AnalysisConfig()
 

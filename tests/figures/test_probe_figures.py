@@ -210,6 +210,9 @@ def test_where_runs_have_one_step_formats_stand_in_place_of_steps(distinct: Tabl
         assert axes.get_xlabel() == "format"
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["E4M3", "E7M0"]
     assert "formats stand in place of steps" in module.FIGURE.caption(last)
+    bands = distinct["bands"]
+    mostly = bands[(bands["step"] == 40) | ((bands["format"] == "E4M3") & (bands["update"] == "adamw"))]
+    assert "formats stand in place of steps" in module.FIGURE.caption(replaced(distinct, bands=mostly))
     assert "formats stand" not in module.FIGURE.caption(distinct)
 
 

@@ -1,5 +1,7 @@
 """Figures of learning rates: what is drawn is what tuning's tables say, or the cells table where rates were listed."""
 
+import math
+
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
@@ -163,6 +165,18 @@ def test_collapse_marks_each_best_with_its_mantissa_bits(probed: Tables) -> None
     digits = [line.get_marker() for line in axes.lines if "mathdefault" in str(line.get_marker())]
     assert sorted(digits) == ["$\\mathdefault{0}$"] * 2 + ["$\\mathdefault{3}$"] * 2
     assert [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == ":"] == [[0.5, 0.5]]
+
+
+def test_collapse_says_how_far_the_best_points_lie_apart(probed: Tables) -> None:
+    means = trial_means(probed["trials"])
+    means = means[(means["diverged"] == 0) & means["update"].isin(["adamw", "manifold"]) & (means["format"] != "BF16")]
+    told = []
+    for storage in ("nearest", "master"):
+        cells = means[means["storage"] == storage].groupby(CELL)
+        best = pd.DataFrame([cell.loc[cell["mean"].idxmin()] for _, cell in cells])
+        lr, ulps = (math.log2(best[x].max() / best[x].min()) for x in ("lr", "update_ulps"))
+        told.append(f"under {storage} {lr:.1f} octaves at the left and {ulps:.1f} at the right")
+    assert f"From the lowest best to the highest it is, {'; '.join(told)}." in update_collapse.FIGURE.caption(probed)
 
 
 def test_collapse_leaves_out_rates_that_diverged_and_updates_of_0(probed: Tables) -> None:

@@ -190,4 +190,7 @@ def _lowest_losses(source: Source) -> str:
                 f"{PLACES[storage]} it is {best['format']} with {best['update']}, {difference(best['mean']).text} nats"
                 f" {interval(best['low'], best['high']).text} from {source.info.baseline_format} ({doubt})"
             )
-    return f"The lowest loss of all is another question: {'; '.join(parts)}." if parts else ""
+    if not parts:
+        return ""
+    baseline = f"{source.info.baseline_format} was run with adamw alone, so that a loss below it is the update's too"
+    return f"The lowest loss of all is another question: {'; '.join(parts)}. {baseline}."

@@ -32,8 +32,16 @@ def section(source: Source) -> Section:
             f"The plan is {files}. The hash shows which text was judged; that it was written before the runs, only the"
             f" history of the repository can show."
         ),
+        *_deviations(source),
     )
     return Section("Hypotheses", blocks)
+
+
+def _deviations(source: Source) -> tuple[Block, ...]:
+    """Return a warning where the study was changed after results were seen."""
+    if not source.info.deviations:
+        return ()
+    return (Paragraph("The study was changed after results were seen: the threats to validity begin with how."),)
 
 
 def hypotheses_grid(source: Source) -> Grid:

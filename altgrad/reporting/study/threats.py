@@ -13,8 +13,13 @@ CASTS = {"input": "inputs of layers", "grad_output": "gradients of layers' outpu
 
 def section(source: Source) -> Section:
     """Return the threats to validity, those that hold for this study alone."""
-    found = (*_scale(source), *_formats(source), *_learning_rates(source), *_runs(source))
+    found = (*_deviations(source), *_scale(source), *_formats(source), *_learning_rates(source), *_runs(source))
     return Section("Threats to validity", (Bullets(tuple(text for text in found if text)),))
+
+
+def _deviations(source: Source) -> list[str]:
+    """Return what was changed after results were seen, as the study's config says it."""
+    return [f"Changed after results were seen: {text}" for text in source.info.deviations]
 
 
 def _scale(source: Source) -> list[str]:

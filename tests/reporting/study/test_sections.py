@@ -1,11 +1,13 @@
 """How sure it is, what was predicted, why, and what the study cannot say: each follows from the tables."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from scipy import stats
 
+from altgrad.analysis.study_info import to_frame
 from altgrad.reporting.document import Bullets, Grid, Paragraph, Section
 from altgrad.reporting.source import STORAGES, Source
 from altgrad.reporting.study import certainty, hypotheses, learned, mechanism, methods, report, threats
@@ -220,6 +222,14 @@ def test_methods_have_corpus_tuning_and_estimands(tuned: Source) -> None:
     assert tuned.info.tuning and found["learning rate"].startswith(tuned.info.tuning)
     assert "to the power 1/2" in found["update"] and "eco" not in found["weights"]
     assert "The second term takes out" in found["difference in differences (DiD)"]
+
+
+def test_changes_after_the_fact_are_said(tuned: Source) -> None:
+    assert "after results were seen" not in words(threats.section(tuned)) + words(hypotheses.section(tuned))
+    info = replace(tuned.info, deviations=("The cap was raised.",))
+    source = Source(replaced(tuned.tables, study=to_frame(info)), tuned.figures)
+    assert words(threats.section(source)).startswith("Changed after results were seen: The cap was raised.")
+    assert "The study was changed after results were seen" in words(hypotheses.section(source))
 
 
 def test_threats_are_those_of_the_study(tuned: Source, source_of: SourceOf, tmp_path: Path) -> None:
