@@ -26,5 +26,12 @@ def test_every_direct_dependency_is_pinned_within_its_range() -> None:
     assert Requirement(build[0]).specifier.contains(PINS["setuptools"])
 
 
+def test_the_published_study_stays_small() -> None:
+    """What .gitignore leaves out of it does not count."""
+    folder = ROOT / "reports" / "reference"
+    published = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".html", ".png")]
+    assert sum(path.stat().st_size for path in published) < 10e6
+
+
 def test_torch_is_pinned_exactly_and_to_no_build() -> None:
     assert "torch==2.13.0" in LINES

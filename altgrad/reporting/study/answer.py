@@ -65,10 +65,10 @@ def _lead(source: Source, judged: Sequence[Row], top: Row) -> str:
     number = f"difference in differences {_numbers(source, top, len(judged))}"
     if top["format"] in helped:
         if len(judged) == 1 or _probability(source, top) >= source.info.confidence:
-            return f"{top['format']} benefits most from geometry-aware updates: {number}."
+            return f"{top['format']} benefits most from geometry-aware updates, beyond what masters gain: {number}."
         return (
-            f"{top['format']} has the largest benefit from geometry-aware updates, but which format benefits most is"
-            f" not settled: {number}."
+            f"{top['format']} has the largest benefit from geometry-aware updates beyond what masters gain, but which"
+            f" format benefits most is not settled: {number}."
         )
     largest = f"The largest {number} is that of {top['format']}, {_against_zero(top)}."
     if helped:

@@ -37,7 +37,8 @@ def row(source: Source, **place: str) -> Any:
 def test_the_format_that_benefits_most_is_named_with_its_numbers(tuned: Source) -> None:
     found, oracle = answer(tuned), row(tuned, **PRIMARY, format="E7M0")
     assert oracle["verdict"] == "gains more" and found.lead == (
-        f"E7M0 benefits most from geometry-aware updates: difference in differences {oracle['mean']:+.4f} nats"
+        f"E7M0 benefits most from geometry-aware updates, beyond what masters gain: difference in differences"
+        f" {oracle['mean']:+.4f} nats"
         f" (95% interval [{oracle['low']:+.4f}, {oracle['high']:+.4f}], Holm p {oracle['p_holm']:.4f}, 8 seeds,"
         f" best of 2 formats in 100 % of bootstrap samples)."
     )
@@ -66,7 +67,7 @@ def test_a_first_place_that_is_not_sure_is_not_called_sure(tuned: Source) -> Non
     best = best.assign(probability=best["probability"].where(best["estimand"] != "did", 0.5))
     lead = answer(Source(replaced(tuned.tables, best=best), tuned.figures)).lead
     assert lead.startswith(
-        "E7M0 has the largest benefit from geometry-aware updates, but which format benefits most is"
+        "E7M0 has the largest benefit from geometry-aware updates beyond what masters gain, but which format benefits most"
     )
     assert "best of 2 formats in 50 % of bootstrap samples" in lead
     unknown = best.assign(probability=math.nan)
