@@ -59,11 +59,14 @@ def mechanism_table(
 def mechanism_tests_table(mechanism: pd.DataFrame) -> pd.DataFrame:
     """Return the rank correlations of `TESTS`, over all cells on the grid and over those of nearest storage.
 
+    Cells that are the same runs, as those of all metrics on a uniform grid, count once.
+
     Args:
         mechanism: The mechanism table.
     """
-    on_grid = mechanism[mechanism["storage"] != "master"]
-    nearest = mechanism[mechanism["storage"] == "nearest"]
+    distinct = mechanism.drop_duplicates(["format", "storage", "score", "edq", "stall_ratio", "update_ulps"])
+    on_grid = distinct[distinct["storage"] != "master"]
+    nearest = distinct[distinct["storage"] == "nearest"]
     rows: list[Row] = []
     for storage, data in (("on the grid", on_grid), ("nearest", nearest)):
         for question, x, y, given in TESTS:

@@ -13,6 +13,7 @@ from scipy import stats
 
 from altgrad.analysis.analyse import analyse_study
 from altgrad.analysis.best import probability_of_best
+from altgrad.analysis.mechanism import mechanism_tests_table
 from altgrad.analysis.power import seeds_needed
 from altgrad.analysis.tables import Tables
 from altgrad.analysis.tabulate import tabulate_study
@@ -155,6 +156,11 @@ def test_the_mechanism_stands_beside_the_score(tables: Tables) -> None:
     nearest = tables["mechanism"].query("storage == 'nearest'").dropna(subset=["edq", "gap"])
     oracle = stats.spearmanr(nearest["edq"], nearest["gap"]).statistic if nearest["edq"].nunique() > 1 else math.nan
     assert tests.iloc[0]["rho"] == pytest.approx(oracle, nan_ok=True) and tests.iloc[0]["n"] == len(nearest)
+
+
+def test_cells_that_are_the_same_runs_count_once_in_correlations(tables: Tables) -> None:
+    twice = pd.concat([tables["mechanism"], tables["mechanism"].assign(update="another name")])
+    pd.testing.assert_frame_equal(mechanism_tests_table(twice), tables["mechanism_tests"])
 
 
 def test_each_hypothesis_is_judged_by_its_prediction(tables: Tables) -> None:

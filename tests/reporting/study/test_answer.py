@@ -67,7 +67,7 @@ def test_a_first_place_that_is_not_sure_is_not_called_sure(tuned: Source) -> Non
     best = best.assign(probability=best["probability"].where(best["estimand"] != "did", 0.5))
     lead = answer(Source(replaced(tuned.tables, best=best), tuned.figures)).lead
     assert lead.startswith(
-        "E7M0 has the largest benefit from geometry-aware updates beyond what masters gain, but which format benefits most"
+        "E7M0 has the largest benefit from geometry-aware updates beyond what masters gain, but which format benefits"
     )
     assert "best of 2 formats in 50 % of bootstrap samples" in lead
     unknown = best.assign(probability=math.nan)
