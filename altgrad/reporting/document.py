@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from altgrad.reporting.text import Grid
+from altgrad.reporting.text import Cell, Grid
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class Answer:
     Attributes:
         lead: Its first sentence or sentences, set in bold.
         rest: What follows in the same paragraph.
+        behind: Cells that lead to the runs, or the table, that it rests on.
     """
 
     lead: str
     rest: str = ""
+    behind: tuple[Cell, ...] = ()
 
     @property
     def text(self) -> str:

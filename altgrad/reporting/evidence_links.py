@@ -1,9 +1,11 @@
 """From an estimate to the runs behind it: what the sections of `evidence.md` are called."""
 
+from collections.abc import Iterable
+
 from altgrad.analysis.cells import Key, cell_key
 from altgrad.analysis.tables import Row
 from altgrad.reporting.document import anchor
-from altgrad.reporting.text import Cell, difference, linked
+from altgrad.reporting.text import Cell, difference, linked, word
 
 STEM = "evidence"
 """The report's file name without its suffix."""
@@ -38,6 +40,12 @@ def estimate_target(estimand: str, key: Key) -> str:
     if estimand == "gap":
         return cell_target(key)
     return f"{STEM}#{anchor(estimate_title(estimand, key))}"
+
+
+def family_links(rows: Iterable[Row]) -> tuple[Cell, ...]:
+    """Return what leads to the runs behind rows of the comparisons table, one cell for those of all formats."""
+    titles = (family_title(row["estimand"], cell_key(row)) for row in rows)
+    return tuple(linked(word(title), f"{STEM}#{anchor(title)}") for title in dict.fromkeys(titles))
 
 
 def estimated(row: Row) -> Cell:

@@ -6,7 +6,7 @@ from altgrad.analysis.cells import cell_key
 from altgrad.analysis.failures import DIVERGENCE, MARKS, NONE, STAGES
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Row, records
-from altgrad.reporting.document import Answer, Block, Fold, Paragraph, Report, Section
+from altgrad.reporting.document import Answer, Block, Fold, Paragraph, Report, Section, anchor
 from altgrad.reporting.evidence_links import cell_target
 from altgrad.reporting.failure_events import event_list_grid, events_grid
 from altgrad.reporting.page import make_report
@@ -32,6 +32,8 @@ RATES = ("overflow_rate", "underflow_rate", "stall_ratio", "update_underflow_rat
 CAST_RATES = ("input_overflow_rate", "input_underflow_rate", "grad_output_overflow_rate", "grad_output_underflow_rate")
 CASTS = {"input": "inputs of layers", "grad_output": "gradients of layers' outputs"}
 EVIDENCE = ("layer type", "rate", "value", "mark", "step")
+STEM = "failure_modes"
+AT_CHOSEN, STUCK_TITLE = "First failure at the chosen learning rate", "Runs that ended no better than bigrams"
 NO_RUN = "No run with every layer in a format has ended."
 
 
@@ -65,7 +67,7 @@ def _first_sections(source: Source) -> list[Section]:
     )
     return [
         Section("First failure of each format", (Paragraph(first), by_format_grid(source))),
-        Section("First failure at the chosen learning rate", (first_grid(source),)),
+        Section(AT_CHOSEN, (first_grid(source),)),
         Section("First failure at any learning rate", (Paragraph(anywhere), all_runs_grid(source))),
         Section("Rates", (Paragraph(rates), rates_grid(source))),
     ]
@@ -83,7 +85,7 @@ def _events_section(source: Source) -> Section:
 
 def _stuck_section(source: Source) -> Section:
     how = f"{STUCK} They need not have passed any mark."
-    return Section("Runs that ended no better than bigrams", (Paragraph(how), stuck_grid(source)))
+    return Section(STUCK_TITLE, (Paragraph(how), stuck_grid(source)))
 
 
 def _marks_section(source: Source) -> Section:
@@ -99,7 +101,8 @@ def answer(source: Source) -> Answer:
     ended = f" Whatever the marks say, runs ended no better than bigrams in {listed(stuck)}." if stuck else ""
     archived = source.tables["runs"]["archived"].any()
     unknown = " Runs from an archive count once, at their end: of these, which stage failed first is not known."
-    return Answer(found.lead, f"{found.rest}{ended}{unknown if archived else ''}".strip())
+    behind = tuple(linked(word(title), f"{STEM}#{anchor(title)}") for title in (AT_CHOSEN, STUCK_TITLE, "Events"))
+    return Answer(found.lead, f"{found.rest}{ended}{unknown if archived else ''}".strip(), behind)
 
 
 def _marked(source: Source) -> Answer:

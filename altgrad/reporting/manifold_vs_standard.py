@@ -6,7 +6,7 @@ from altgrad.analysis.tables import Row, records
 from altgrad.analysis.verdicts import NO_VERDICT
 from altgrad.figures.style import in_order
 from altgrad.reporting.document import Answer, Paragraph, Report, Section
-from altgrad.reporting.evidence_links import cell_target, estimated
+from altgrad.reporting.evidence_links import cell_target, estimated, family_links
 from altgrad.reporting.page import make_report
 from altgrad.reporting.source import STORAGES, Source
 from altgrad.reporting.stuck import STUCK
@@ -72,7 +72,8 @@ def answer(source: Source) -> Answer:
         for name in named or found
         for sentence in _update_sentences(source, [row for row in rows if row["update"] == name], name)
     ]
-    return Answer(lacking + lead, " ".join(rest))
+    told = named or found
+    return Answer(lacking + lead, " ".join(rest), family_links(row for row in rows if row["update"] in told))
 
 
 def _update_sentences(source: Source, rows: list[Row], update: str) -> list[str]:

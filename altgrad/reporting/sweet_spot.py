@@ -7,8 +7,8 @@ from altgrad.analysis.sweet_spots import COUNTERS, LOSS, TIED
 from altgrad.analysis.tables import Row, records
 from altgrad.analysis.verdicts import NO_VERDICT
 from altgrad.figures.style import in_order
-from altgrad.reporting.document import Answer, Paragraph, Report, Section
-from altgrad.reporting.evidence_links import cell_target, estimated
+from altgrad.reporting.document import Answer, Paragraph, Report, Section, anchor
+from altgrad.reporting.evidence_links import STEM, cell_target, estimated
 from altgrad.reporting.page import make_report
 from altgrad.reporting.source import STORAGES, Source
 from altgrad.reporting.text import (
@@ -41,6 +41,8 @@ ANOTHER_QUESTION = (
     " updates there: a format may be the best with both updates and gain nothing. The benefit with that layer type"
     " alone in the format, adamw's loss minus the update's, says the second."
 )
+RANKING = "Ranking"
+
 PROBES = {
     "grid_alignment_mean": "grid alignment",
     "codes_used_fraction": "codes in use",
@@ -67,7 +69,7 @@ def _sections(source: Source) -> list[Section]:
             (Paragraph(ALONE if _by_loss(spots) else NOT_ALONE), best_grid(source, spots), figure("layer_heatmap")),
         ),
         Section("Benefit by layer type", (Paragraph(ANOTHER_QUESTION), benefits_grid(source))),
-        Section("Ranking", (ranking_grid(source, spots),)),
+        Section(RANKING, (ranking_grid(source, spots),)),
         Section(
             "Every layer in the format",
             (
@@ -100,6 +102,7 @@ def answer(source: Source) -> Answer:
     return Answer(
         f"Lowest validation loss with that layer type alone in the format: {'; '.join(parts)}.",
         "This is not the question of which format gains most from geometry-aware updates there.",
+        (linked(word(RANKING), f"sweet_spot#{anchor(RANKING)}"), linked(word("every cell"), f"{STEM}#cells")),
     )
 
 

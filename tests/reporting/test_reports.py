@@ -132,6 +132,18 @@ def test_tables_keep_their_columns(source_of: SourceOf, name: str) -> None:
     assert widths == expected
 
 
+@pytest.mark.parametrize("stem", ["study", "manifold_vs_standard", "sweet_spot", "failure_modes"])
+def test_an_answer_leads_to_what_is_behind_it(source_of: SourceOf, stem: str) -> None:
+    source = source_of("tuned")
+    behind = REPORTS[f"{stem}.md"].build(source).answer.behind
+    assert behind
+    for name in (f"{stem}.md", f"{stem}.html"):
+        text, page = page_of(source, name)
+        assert "Behind it:" in text and {cell.target.partition("#")[2] for cell in behind} <= {
+            link.partition("#")[2] for link in page.links
+        }
+
+
 def test_every_link_of_every_report_leads_somewhere(source_of: SourceOf, tmp_path: Path) -> None:
     for study in ("tuned", "layers", "empty"):
         source = source_of(study)

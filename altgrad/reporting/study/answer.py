@@ -10,9 +10,10 @@ from altgrad.analysis.sweet_spots import LOSS, TIED
 from altgrad.analysis.tables import Row, records
 from altgrad.analysis.verdicts import NO_DIFFERENCE, NO_VERDICT, NOT_AFTER_HOLM
 from altgrad.reporting.document import Answer
+from altgrad.reporting.evidence_links import STEM, family_links
 from altgrad.reporting.source import Source
 from altgrad.reporting.tally import PLACES, tally, too_small
-from altgrad.reporting.text import counted, difference, interval, listed, p_value, rate
+from altgrad.reporting.text import counted, difference, interval, linked, listed, p_value, rate, word
 
 QUESTION = "Which 8-bit format benefits most from geometry-aware updates?"
 
@@ -41,7 +42,9 @@ def answer(source: Source) -> Answer:
         _diverged(rows),
         _lowest_losses(source),
     )
-    return Answer(_lead(source, judged, top), " ".join(filter(None, rest)))
+    benefits = [row for row in source.estimates("benefit", source.primary) if row["storage"] in OVERALL]
+    behind = (*family_links([*rows, *benefits]), linked(word("every cell"), f"{STEM}#cells"))
+    return Answer(_lead(source, judged, top), " ".join(filter(None, rest)), behind)
 
 
 def _nothing(source: Source) -> str:
