@@ -56,4 +56,8 @@ def _baseline(source: Source, bigram: float) -> str:
     """Return what the baseline learned."""
     name = source.info.baseline_format
     own = [cell["mean"] for key, cell in source.cells.items() if key[0] == name]
-    return f"The {name} baseline gains {nats(bigram - min(own)).text} nats there." if own else ""
+    if not own:
+        return ""
+    gain = bigram - min(own)
+    did = f"gains {nats(gain).text} nats there" if gain > 0 else f"itself ends {nats(-gain).text} nats above it"
+    return f"The {name} baseline {did}."

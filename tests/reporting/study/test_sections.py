@@ -139,6 +139,8 @@ def test_what_was_learned_from_context_is_what_is_left_below_bigrams(tuned: Sour
     assert by_format["BF16"]["adamw, master"] == f"{best:+.4f}" and by_format["BF16"]["manifold, nearest"] == "not run"
     assert by_format["E7M0"]["manifold, nearest"] == f"{BIGRAM - mean[manifold]:+.4f}"
     assert f"The BF16 baseline gains {best:.4f} nats there." in words(found)
+    early = Source(replaced(tuned.tables, study=to_frame(replace(tuned.info, bigram_loss=2.0))), tuned.figures)
+    assert f"The BF16 baseline itself ends {BIGRAM - best - 2.0:.4f} nats above it." in words(learned.section(early))
     assert by_format["E7M0"]["adamw, nearest"] == f"{BIGRAM - mean[adamw]:+.4f}"
 
 
