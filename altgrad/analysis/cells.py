@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from altgrad.analysis.binomial import divergence_interval
+from altgrad.analysis.binomial import binomial_interval
 from altgrad.analysis.estimates import estimate
 from altgrad.analysis.study_info import StudyInfo
 from altgrad.analysis.tables import Row, frame, records
@@ -142,10 +142,10 @@ def _trial(runs: pd.DataFrame, info: StudyInfo) -> Row:
     result = estimate(runs["score"].to_numpy(float), info.confidence)
     limit = stuck_above(info)
     stuck = math.nan if limit is None else int((runs["score"] > limit).sum())
-    ends = (math.nan, math.nan) if limit is None else divergence_interval(int(stuck), len(runs), info.confidence)
+    ends = (math.nan, math.nan) if limit is None else binomial_interval(int(stuck), len(runs), info.confidence)
     names = ("n", "mean", "sd", "low", "high")
     diverged = int(_diverged(runs).sum())
-    low, high = divergence_interval(diverged, len(runs), info.confidence)
+    low, high = binomial_interval(diverged, len(runs), info.confidence)
     return {
         "lr": float(runs["lr"].iloc[0]),
         **{name: getattr(result, name) for name in names},
