@@ -7,8 +7,12 @@ from altgrad.analysis.run_folders import INCLUDED
 from altgrad.analysis.run_tables import MISSING
 from altgrad.analysis.study_info import StudyInfo
 from altgrad.analysis.tables import Tables
+from altgrad.reporting.evidence_links import cell_name
 from altgrad.reporting.source import Source
-from altgrad.reporting.text import counted
+from altgrad.reporting.text import counted, difference, listed
+
+LUCKY = 0.05
+"""Evaluated seeds that end higher than those of tuning by more than this share: the rate was a lucky choice."""
 
 
 def demonstration(info: StudyInfo, seeds: int) -> str:
@@ -36,7 +40,7 @@ def paired_seeds(tables: Tables) -> int:
 def caveats(source: Source) -> tuple[str, ...]:
     """Return what limits every answer of the study."""
     runs, cells, info = source.tables["runs"], source.tables["cells"], source.info
-    found = [_tuning_caveat(cells[cells["chosen"]])]
+    found = [_tuning_caveat(cells[cells["chosen"]]), _luck_caveat(source)]
     missing = int((runs["status"] == MISSING).sum())
     if missing:
         found.append(f"{missing} of {info.planned_runs} planned runs are missing.")
@@ -92,3 +96,17 @@ def _tuning_caveat(chosen: pd.DataFrame) -> str:
             f" better one may lie beyond."
         )
     return " ".join(parts)
+
+
+def _luck_caveat(source: Source) -> str:
+    """Return in which cells the rate did well by the seeds of tuning alone: there, another one may do better."""
+    higher = {key: cell["mean"] - source.tuned_score(key) for key, cell in source.cells.items()}
+    lucky = {key: by for key, by in higher.items() if by > LUCKY * source.tuned_score(key)}
+    if not lucky:
+        return ""
+    names = listed(f"{cell_name(key)} ({difference(by).text})" for key, by in lucky.items())
+    return (
+        f"In {len(lucky)} of {len(source.cells)} cells the evaluated seeds ended more than {LUCKY:.0%} higher than"
+        f" those of tuning at the same rate, in nats: {names}. Tuning was lucky there: another rate may be better, and"
+        f" comparisons with these cells may be about a poorly chosen one."
+    )

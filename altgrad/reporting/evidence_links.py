@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from altgrad.analysis.cells import Key, cell_key
+from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Row
 from altgrad.reporting.document import anchor
 from altgrad.reporting.text import Cell, difference, linked, word
@@ -17,6 +18,11 @@ WHAT_CELLS_DID = "What cells did"
 def cell_title(key: Key) -> str:
     """Return the heading of a cell's runs: what their ids begin with."""
     return "-".join(key)
+
+
+def cell_name(key: Key) -> str:
+    """Return what a cell is called in a sentence, with its layers where they are not all."""
+    return "-".join(key[:3] if key[3] == ALL else key)
 
 
 def estimate_title(estimand: str, key: Key) -> str:

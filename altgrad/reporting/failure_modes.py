@@ -7,7 +7,7 @@ from altgrad.analysis.failures import DIVERGENCE, MARKS, NONE, STAGES
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Row, records
 from altgrad.reporting.document import Answer, Block, Fold, Paragraph, Report, Section, anchor
-from altgrad.reporting.evidence_links import cell_target
+from altgrad.reporting.evidence_links import cell_name, cell_target
 from altgrad.reporting.failure_events import event_list_grid, events_grid
 from altgrad.reporting.page import make_report
 from altgrad.reporting.source import Source
@@ -52,10 +52,10 @@ def build(source: Source) -> Report:
 
 def _first_sections(source: Source) -> list[Section]:
     first = (
-        "A stage fails where a rate over the whole run reaches its mark in some layer type; the step is the first"
-        " window that reaches it. The first failing stage is the one with the earliest step. Runs are those at their"
-        " cell's chosen learning rate with every layer in the format; the evidence is that of the run that fails"
-        " earliest."
+        f"A stage fails where a rate over the whole run reaches its mark in some layer type; the step is the first"
+        f" window that reaches it. The first failing stage is the one with the earliest step. Runs are those of"
+        f" {listed(source.compared)} at their cell's chosen learning rate with every layer in the format; the"
+        f" evidence is that of the run that fails earliest."
     )
     anywhere = (
         "A learning rate that is too high or too low fails too: these numbers are about the whole grid of rates, not"
@@ -97,7 +97,7 @@ def _marks_section(source: Source) -> Section:
 def answer(source: Source) -> Answer:
     """Return, in plain words, which formats fail where at their chosen learning rate, and where runs are stuck."""
     found = _marked(source)
-    stuck = [f"{row['format']}-{row['update']}-{row['storage']} ({int(row['stuck'])})" for row in _stuck_cells(source)]
+    stuck = [f"{cell_name(cell_key(row))} ({int(row['stuck'])})" for row in _stuck_cells(source)]
     ended = f" Whatever the marks say, runs ended no better than bigrams in {listed(stuck)}." if stuck else ""
     archived = source.tables["runs"]["archived"].any()
     unknown = " Runs from an archive count once, at their end: of these, which stage failed first is not known."
@@ -106,16 +106,15 @@ def answer(source: Source) -> Answer:
 
 
 def _marked(source: Source) -> Answer:
-    """Return where runs pass a mark or diverge."""
-    first = _first(source)
-    chosen = first[first["chosen"]]
+    """Return where runs of the compared updates pass a mark or diverge."""
+    chosen = _compared(source)
     if chosen.empty:
         return Answer("No run with every layer in a format has ended, so nothing is known about failures.")
-    failing = chosen[chosen["stage"] != NONE]
+    failing, updates = chosen[chosen["stage"] != NONE], listed(source.compared)
     if failing.empty:
         return Answer(
-            f"At its chosen learning rate no cell fails: {counted(len(chosen), 'run')}, and none passes a mark or"
-            f" diverges."
+            f"At its chosen learning rate no cell of {updates} fails: {counted(len(chosen), 'run')}, and none passes a"
+            f" mark or diverges."
         )
     parts = []
     for stage, phrase in PHRASES.items():
@@ -129,13 +128,12 @@ def _marked(source: Source) -> Answer:
             parts.append(f"{listed(names)} {phrase}")
     passed = [name for name in source.encoding.formats if name in set(chosen["format"]) - set(failing["format"])]
     rest = f" Without a failure: {listed(passed)}." if passed else ""
-    return Answer(f"At their chosen learning rates, some runs fail first as follows: {'; '.join(parts)}.{rest}")
+    return Answer(f"At their chosen learning rates, some runs of {updates} fail first: {'; '.join(parts)}.{rest}")
 
 
 def by_format_grid(source: Source) -> Grid:
-    """Return, for each format, the earliest failure of its runs at their chosen learning rates, with its evidence."""
-    first = _first(source)
-    chosen = first[first["chosen"]]
+    """Return, for each format, the earliest failure of the compared updates' runs at their chosen learning rates."""
+    chosen = _compared(source)
     columns = ("format", "runs", "did not fail", "fails first in", "runs that do", "earliest in", *EVIDENCE)
     formats = [name for name in source.encoding.labels if name in set(chosen["format"])]
     rows = [_format_row(name, chosen[chosen["format"] == name]) for name in formats]
@@ -237,6 +235,12 @@ def marks_grid() -> Grid:
 def _first(source: Source) -> pd.DataFrame:
     failures, baseline = source.tables["failures"], source.info.baseline_format
     return failures[failures["first"] & (failures["layers"] == ALL) & (failures["format"] != baseline)]
+
+
+def _compared(source: Source) -> pd.DataFrame:
+    """Return the first failures at the chosen learning rates of the updates that the study compares."""
+    first = _first(source)
+    return first[first["chosen"] & first["update"].isin(source.compared)]
 
 
 def _uncast(source: Source) -> str:

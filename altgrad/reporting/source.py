@@ -16,6 +16,7 @@ from altgrad.errors import ReportError
 from altgrad.figures.catalog import find_figure
 from altgrad.figures.style import STORAGE_ORDER, Encoding, in_order
 from altgrad.reporting.document import Figure
+from altgrad.study.grid import BASELINE_UPDATE
 from altgrad.study.hypotheses import DID_STORAGE
 
 STORAGES = (*STORAGE_ORDER, DID_STORAGE)
@@ -52,6 +53,11 @@ class Source:
         """The geometry-aware update that was fixed beforehand; empty where it is not in the study."""
         updates = self.tables["updates"]
         return next(iter(updates.loc[updates["primary"], "update"]), "")
+
+    @cached_property
+    def compared(self) -> tuple[str, ...]:
+        """The updates of the primary comparison: the standard one, and the primary one where the study has it."""
+        return tuple(filter(None, (BASELINE_UPDATE, self.primary)))
 
     @cached_property
     def cells(self) -> dict[Key, Row]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from altgrad.analysis.analyse import analyse_study
+from altgrad.analysis.cells import CELL
 from altgrad.analysis.tables import Tables
 from altgrad.analysis.tabulate import tabulate_study
 from altgrad.figures import benefit
@@ -15,6 +16,7 @@ from altgrad.reporting.page import provenance
 from altgrad.study.grid import study_runs
 from tests.analysis.conftest import Pipeline
 from tests.analysis.fabricate import CORPUS_META, Rates, fabricate, make_study, write_run
+from tests.figures.conftest import replaced
 from tests.reporting.conftest import SourceOf, rows
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +121,23 @@ def test_caveats_count_the_cells_that_were_not_tuned(tmp_path: Path, source_of: 
     study = make_study(formats=["E4M3"], storages=["nearest"], lrs=[0.01, 0.02])
     source = replace(source_of("empty"), tables=Pipeline(tmp_path)(study, lambda run: 2.0 + run.lr))
     assert "1 of 3 cells were run at one rate only." in caveats(source)[0]  # the baseline
+
+
+def test_caveats_name_cells_whose_rate_was_a_lucky_choice(source_of: SourceOf) -> None:
+    tuned = source_of("tuned")
+    assert "lucky" not in " ".join(caveats(tuned))
+    trials, cells = tuned.tables["trials"], tuned.tables["cells"]
+    unlucky = {("E7M0", "manifold", "nearest", "all"): 1.06, ("E4M3", "adamw", "nearest", "mlp"): 1.07}
+    low = trials.assign(
+        score=[
+            cells.set_index(CELL)["mean"][key] / unlucky.get(key, 1.04)
+            for key in trials[CELL].itertuples(index=False, name=None)
+        ]
+    )
+    (said,) = (text for text in caveats(replace(tuned, tables=replaced(tuned.tables, trials=low))) if "lucky" in text)
+    assert said.startswith(f"In 2 of {len(tuned.cells)} cells the evaluated seeds ended more than 5% higher")
+    by = tuned.cells[("E7M0", "manifold", "nearest", "all")]["mean"] * (1 - 1 / 1.06)
+    assert f"E7M0-manifold-nearest (+{by:.4f})" in said and "E4M3-adamw-nearest-mlp (+" in said
 
 
 def with_included(folder: Path, losses: dict[str, float | None]) -> Tables:

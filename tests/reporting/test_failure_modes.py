@@ -35,7 +35,7 @@ def test_failure_answer_and_evidence(source_of: SourceOf) -> None:
     assert {row["runs"] for row in found} == {"3 of 3"} and {row["step"] for row in found} == {"20"}
     healthy = source_of("one seed")
     assert failure_modes.answer(healthy).text == (
-        "At its chosen learning rate no cell fails: 4 runs, and none passes a mark or diverges."
+        "At its chosen learning rate no cell of adamw and manifold fails: 4 runs, and none passes a mark or diverges."
     )
     assert {row["fails first in"] for row in rows(failure_modes.first_grid(healthy))} == {"did not fail"}
 
@@ -97,6 +97,28 @@ def test_each_format_has_its_first_failure_with_its_evidence(tmp_path: Path, sou
     text = failure_modes.answer(source).text
     assert "E4M3 (master and nearest) in the backward pass" in text and "Without a failure: E5M2." in text
     assert "E7M0 (nearest) in the optimizer" in text and "E7M0 (master) by divergence" in text
+
+
+def test_the_answer_is_about_the_updates_compared(source_of: SourceOf) -> None:
+    tuned = source_of("tuned")
+    failures = tuned.tables["failures"]
+    others = (failures["update"] == "permuted") & (failures["format"] == "E4M3") & failures["first"]
+    marked = failures.assign(stage=failures["stage"].mask(others, "forward"))
+    source = replace(tuned, tables=replaced(tuned.tables, failures=marked))
+    text = failure_modes.answer(source).text
+    assert "of adamw and manifold" in text and "forward" not in text
+    found = {row["format"]: row["fails first in"] for row in rows(failure_modes.by_format_grid(source))}
+    assert found["E4M3"] == "did not fail"
+    assert "forward" in {row["fails first in"] for row in rows(failure_modes.first_grid(source))}
+
+
+def test_stuck_cells_with_some_layers_in_the_format_are_named_with_them(source_of: SourceOf) -> None:
+    tuned = source_of("tuned")
+    cells = tuned.tables["cells"]
+    some = (cells["format"] == "E4M3") & (cells["layers"] == "mlp") & (cells["update"] == "manifold")
+    source = replace(tuned, tables=replaced(tuned.tables, cells=cells.assign(stuck=cells["stuck"].mask(some, 3))))
+    text = failure_modes.answer(source).text
+    assert "E4M3-manifold-nearest-mlp (3)" in text and "E4M3-manifold-nearest (" not in text
 
 
 def test_uncast_tensors_are_named_and_cast_ones_have_columns(source_of: SourceOf, tmp_path: Path) -> None:

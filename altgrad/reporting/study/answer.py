@@ -12,6 +12,7 @@ from altgrad.analysis.verdicts import NO_DIFFERENCE, NO_VERDICT, NOT_AFTER_HOLM
 from altgrad.reporting.document import Answer
 from altgrad.reporting.evidence_links import STEM, family_links
 from altgrad.reporting.source import Source
+from altgrad.reporting.study.why import why
 from altgrad.reporting.tally import PLACES, tally, too_small
 from altgrad.reporting.text import counted, difference, interval, linked, listed, p_value, rate, word
 
@@ -40,6 +41,7 @@ def answer(source: Source) -> Answer:
         "" if shown else _could_have_shown(source),
         _stuck(rows),
         _diverged(rows),
+        why(source),
         _lowest_losses(source),
     )
     benefits = [row for row in source.estimates("benefit", source.primary) if row["storage"] in OVERALL]

@@ -9,7 +9,7 @@ from altgrad.analysis.run_tables import MISSING
 from altgrad.analysis.tables import Row, records
 from altgrad.analysis.verdicts import NO_DIFFERENCE, NO_VERDICT
 from altgrad.reporting.document import Bullets, Paragraph, Section
-from altgrad.reporting.evidence_links import estimated
+from altgrad.reporting.evidence_links import cell_name, estimated
 from altgrad.reporting.source import Source
 from altgrad.reporting.stuck import STUCK
 from altgrad.reporting.text import Cell, Grid, count, counted, grid, interval, listed, nats, rate_interval, word
@@ -100,7 +100,7 @@ def _lost(source: Source, rows: list[Row]) -> list[str]:
 def _rates(source: Source, cells: Mapping[Key, Row], name: str) -> str:
     """Return each cell with runs that are lost in some way, how many, and the exact interval of their rate."""
     return listed(
-        f"{'-'.join(key[:3])} {int(cell[name])} of {cell['n']}"
+        f"{cell_name(key)} {int(cell[name])} of {cell['n']}"
         f" ({source.info.confidence:.0%} interval {rate_interval(cell[f'{name}_low'], cell[f'{name}_high']).text})"
         for key, cell in cells.items()
         if cell[name] > 0

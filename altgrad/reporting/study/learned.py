@@ -7,7 +7,6 @@ from altgrad.reporting.evidence_links import cell_target
 from altgrad.reporting.source import Source
 from altgrad.reporting.study.answer import OVERALL
 from altgrad.reporting.text import Cell, Grid, difference, grid, linked, nats, word
-from altgrad.study.grid import BASELINE_UPDATE
 
 
 def section(source: Source) -> Section:
@@ -37,8 +36,7 @@ def learned_grid(source: Source) -> Grid:
 
 
 def _columns(source: Source) -> list[tuple[str, str]]:
-    updates = [BASELINE_UPDATE, *filter(None, [source.primary])]
-    return [(update, storage) for storage in OVERALL for update in updates]
+    return [(update, storage) for storage in OVERALL for update in source.compared]
 
 
 def _gain(source: Source, key: Key) -> float:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from altgrad.analysis.cells import Key
-from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Row, records
 from altgrad.analysis.verdicts import NO_DIFFERENCE, NO_VERDICT
 from altgrad.figures.style import in_order
 from altgrad.reporting.document import Block, Paragraph, Section, anchor
 from altgrad.reporting.evidence_links import STEM, WHAT_CELLS_DID, estimated
 from altgrad.reporting.source import STORAGES, Source
+from altgrad.reporting.study.answer import OVERALL
+from altgrad.reporting.study.why import KNOCK_OUTS, benefit_of, controls
 from altgrad.reporting.text import (
     Cell,
     Grid,
@@ -34,9 +35,6 @@ NAMES = {
     "benefit": "benefit",
 }
 """What the columns of the mechanism table are called."""
-
-KNOCK_OUTS = ("stochastic", "eco")
-"""Storages under which updates are not lost for good."""
 
 NO_CONTROLS = (
     "This study has no control updates, so that it cannot tell the grid's geometry from any other scaling of steps."
@@ -88,24 +86,27 @@ def _powers(source: Source) -> tuple[Block, ...]:
         "The benefit over adamw under nearest rounding, by the power p of the metric: above 0, steps are longer where"
         " the grid is coarser, below 0 where it is finer. No power but 1/2 was fixed beforehand as the comparison."
     )
-    columns = {f"{name} ({power})": _benefit(name, "nearest") for name, power in swept.items()}
+    columns = {f"{name} ({power})": benefit_of(name, "nearest") for name, power in swept.items()}
     asked = tuple(f"{name} ({power})" for name, power in swept.items() if name != source.primary)
     return Paragraph(how), _matrix(source, columns, asked)
 
 
 def _controls(source: Source) -> tuple[Block, ...]:
     """Return the benefits of updates that take the grid's geometry away, beside the primary's."""
-    updates = records(source.tables["updates"])
-    controls = {row["update"]: row["metric"] for row in updates if row["metric"] != "ulp" and row["geometry_aware"]}
-    if not controls:
+    taken = controls(source)
+    if not taken:
         return (Paragraph(NO_CONTROLS),)
     how = (
-        "The benefit over adamw under nearest rounding. smooth has |w| in place of the grid's spacing, and so no"
-        " staircase; permuted has the spacing of another weight of the tensor, and so the same steps at the wrong"
-        " weights. What a control gains as well is not due to knowing where the grid's points lie."
+        "The benefit over adamw, under nearest rounding and, where it was run, with FP32 masters. smooth has |w| in"
+        " place of the grid's spacing, and so no staircase; permuted has the spacing of another weight of the tensor,"
+        " and so the same steps at the wrong weights. What a control gains as well is not due to knowing where the"
+        " grid's points lie."
     )
-    names = [*filter(None, [source.primary]), *controls]
-    return Paragraph(how), _matrix(source, {name: _benefit(name, "nearest") for name in names}, tuple(controls))
+    names, rows = [*filter(None, [source.primary]), *taken], source.estimates("benefit")
+    storages = [s for s in OVERALL if any(row["update"] in taken and row["storage"] == s for row in rows)]
+    columns = {f"{name}, {storage}": benefit_of(name, storage) for storage in storages for name in names}
+    asked = tuple(f"{name}, {storage}" for storage in storages for name in taken)
+    return Paragraph(how), _matrix(source, columns, asked)
 
 
 def _knock_outs(source: Source) -> tuple[Block, ...]:
@@ -121,13 +122,8 @@ def _knock_outs(source: Source) -> tuple[Block, ...]:
         f" spacing is lost; stochastic rounding makes it on average, and eco carries its error on in the momentum. A"
         f" benefit that is due to lost updates goes away there.{lacking}"
     )
-    columns = {storage: _benefit(source.primary, storage) for storage in storages}
+    columns = {storage: benefit_of(source.primary, storage) for storage in storages}
     return Paragraph(how), _matrix(source, columns, KNOCK_OUTS)
-
-
-def _benefit(update: str, storage: str) -> Callable[[str], Key]:
-    """Return what gives the cell whose benefit a column shows, by format."""
-    return lambda name: (name, update, storage, ALL)
 
 
 def _matrix(source: Source, columns: Mapping[str, Callable[[str], Key]], asked: tuple[str, ...]) -> Grid:

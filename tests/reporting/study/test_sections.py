@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -183,15 +184,30 @@ def test_powers_controls_and_knock_outs_are_benefits_with_their_verdicts(tuned: 
     entry = f"{oracle['mean']:+.4f} [{oracle['low']:+.4f}, {oracle['high']:+.4f}] hurts"
     assert powers["E7M0"]["steep (p = 1)"] == entry
     controls = {line["format"]: line for line in table(section(found, "Controls"))}
-    assert list(controls["E4M3"]) == ["format", "manifold", "permuted"]
-    assert controls["E4M3"]["manifold"].endswith("helps")
+    assert list(controls["E4M3"]) == ["format", "manifold, nearest", "permuted, nearest"]
+    assert controls["E4M3"]["manifold, nearest"].endswith("helps")
     oracle = row(tuned, estimand="benefit", update="permuted", layers="all", storage="nearest", format="E7M0")
     assert oracle["verdict"] == "no difference shown"
-    assert controls["E7M0"]["permuted"] == f"{oracle['mean']:+.4f} [{oracle['low']:+.4f}, {oracle['high']:+.4f}]"
+    assert (
+        controls["E7M0"]["permuted, nearest"] == f"{oracle['mean']:+.4f} [{oracle['low']:+.4f}, {oracle['high']:+.4f}]"
+    )
     storages = section(found, "Storages that lose no update")
     shown = [storage for storage in STORAGES if storage in ("nearest", "master", "stochastic")]
     assert list(table(storages)[0]) == ["format", *shown]
     assert "This study has no runs of both updates under eco." in words(storages)
+
+
+def test_controls_with_masters_stand_beside_those_under_nearest(tuned: Source) -> None:
+    comparisons = tuned.tables["comparisons"]
+    permuted = (comparisons["update"] == "permuted") & (comparisons["storage"] == "nearest")
+    masters = comparisons[permuted].assign(storage="master", mean=0.125)
+    both = replaced(tuned.tables, comparisons=pd.concat([comparisons, masters], ignore_index=True))
+    controls = table(section(mechanism.sections(Source(both, tuned.figures)), "Controls"))
+    arms = ("manifold, nearest", "permuted, nearest", "manifold, master", "permuted, master")
+    assert list(controls[0]) == ["format", *arms]
+    assert {line["permuted, master"].split()[0] for line in controls} == {"+0.1250"}
+    oracle = row(tuned, estimand="benefit", update="manifold", layers="all", storage="master", format="E7M0")
+    assert controls[-1]["manifold, master"].startswith(f"{oracle['mean']:+.4f}")
 
 
 def test_what_was_not_varied_is_said(source_of: SourceOf) -> None:
