@@ -27,7 +27,7 @@ def make(tables: Tables) -> "Figure":
     panels = figure.subplots(1, len(storages), sharey=True, squeeze=False)[0]
     for axes, storage in zip(panels, storages, strict=True):
         here, single = benefits[benefits["storage"] == storage], seeds[seeds["storage"] == storage]
-        forest.dress(axes, [*here["mean"], *single["value"]], ticks=6 if len(storages) < 3 else 4)
+        forest.dress(axes, here, single, ticks=6 if len(storages) < 3 else 4)
         forest.draw(axes, here, single)
         axes.set_title(storage_title(storage))
     forest.name_rows(panels[0])
@@ -42,9 +42,10 @@ def caption(tables: Tables) -> str:
     return (
         f"Benefit: validation loss of adamw minus that of the update, same format and storage, each at its own chosen"
         f" learning rate, paired by seed ({seeds_words(benefits['n'])}). Marks are means, bars {info.confidence:.0%}"
-        f" t intervals, not corrected for the number of formats; dots are single seeds. A bar that leaves the picture"
-        f" is cut at its edge. Each storage has its own axis. Look for bars that stay right of 0 under nearest and not"
-        f" under master: what helps there too is a better optimizer, not an answer to lost updates."
+        f" t intervals, not corrected for the number of formats; dots are single seeds. Each storage has its own"
+        f" axis, set by the first update and only modestly widened by others: a mean beyond it is written beside an"
+        f" arrow at its edge, a bar or a seed that leaves it is cut. Look for bars that stay right of 0 under nearest"
+        f" and not under master: what helps there too is a better optimizer, not an answer to lost updates."
         f"{hollow_words(info, benefits['verdict'].isin(NO_VERDICT))}"
     )
 

@@ -10,6 +10,7 @@ from altgrad.analysis.tables import Tables
 from altgrad.figures.badges import DIGIT_WORDS, badge
 from altgrad.figures.captions import seeds_words
 from altgrad.figures.legends import update_legend
+from altgrad.figures.limits import led_range, mark_beyond
 from altgrad.figures.panels import keep_in_sight, say_empty, storage_words
 from altgrad.figures.style import STORAGE_ORDER, Encoding, FigureSpec, empty_figure, in_order, new_figure, study_of
 
@@ -34,9 +35,9 @@ def make(tables: Tables) -> "Figure":
     grid = figure.subplots(len(storages), 2, sharex="col", sharey="row", squeeze=False)
     for (left, right), storage in zip(grid, storages, strict=True):
         here = data[data["storage"] == storage]
+        _limit(left, here, first)
         _panel(left, encoding, here, "place", first)
         _panel(right, encoding, here, "ulp_spread", first)
-        keep_in_sight(left, min(0.0, here["low"].min()), max(0.0, here["high"].max()))
         left.set_title(storage_words(storage), loc="left")
         left.set_ylabel("benefit (nats)")
     _mantissa_axis(grid[-1, 0], encoding, data)
@@ -55,7 +56,8 @@ def caption(tables: Tables) -> str:
         f" of the 90th over the 10th percentile of the grid's spacing at the final weights; 0 is a uniform grid. Look"
         f" for a trend under nearest that is gone under the other storages: a benefit that comes from lost updates."
         f" Points that line up at the left but not at the right follow the mantissa, and not how uneven the grid is."
-        f" Each row has its own vertical axis."
+        f" Each row has its own vertical axis, set by the first update and only modestly widened by others: a mean"
+        f" beyond it is written beside an arrow at its edge, an interval that leaves it is cut."
     )
 
 
@@ -68,6 +70,12 @@ def _rows(tables: Tables) -> pd.DataFrame:
     beside = {update: BEGIN + SPREAD * number / len(others) for number, update in enumerate(others)}
     bits = data["format"].map(encoding.mantissa_bits).astype(float)
     return data.assign(place=bits - data["update"].map(beside).astype(float).fillna(0.0))
+
+
+def _limit(axes: "Axes", data: pd.DataFrame, first: str) -> None:
+    """Keep the first update's means and intervals in sight, and those of others where they are not far off."""
+    ends, own = data[["low", "mean", "high"]].to_numpy(float), (data["update"] == first).to_numpy(bool)
+    keep_in_sight(axes, *led_range([0.0, *ends[own].ravel()], ends[~own].ravel()))
 
 
 def _panel(axes: "Axes", encoding: Encoding, data: pd.DataFrame, x: str, first: str) -> None:
@@ -84,6 +92,8 @@ def _panel(axes: "Axes", encoding: Encoding, data: pd.DataFrame, x: str, first: 
             axes.plot(
                 rows[x], rows["mean"], linestyle="none", marker=encoding.marker(str(update)), markersize=3, **style
             )
+    for update, at, mean in known[["update", x, "mean"]].itertuples(index=False, name=None):
+        mark_beyond(axes, at, mean, encoding.color(update))
     primary = known[known["update"] == first]
     if x == "place":
         axes.plot(primary[x], primary["mean"], color=encoding.color(first), linewidth=0.8, alpha=0.6, zorder=3)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words
-from altgrad.figures.course import course_words, metric_course
+from altgrad.figures.course import course_rows, course_words, metric_course
 from altgrad.figures.curves import crowded_words, studied_bands, update_curves
 from altgrad.figures.legends import update_legend
 from altgrad.figures.panels import in_first_storages, metric_columns
@@ -49,7 +49,7 @@ def caption(tables: Tables) -> str:
 
 
 def _bands(tables: Tables) -> pd.DataFrame:
-    return in_first_storages(studied_bands(tables, METRICS))
+    return course_rows(in_first_storages(studied_bands(tables, METRICS)))
 
 
 FIGURE = FigureSpec("capacity", "Codes in use over the run", make, caption)

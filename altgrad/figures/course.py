@@ -16,6 +16,9 @@ from altgrad.figures.style import Encoding, new_figure
 ROW_IN = 1.9
 """Height in inches of the single row."""
 
+CURVE = [*CELL, "layer_type", "metric"]
+"""Columns of the bands table that tell curves apart."""
+
 
 @dataclass(frozen=True)
 class Course:
@@ -37,8 +40,40 @@ class Course:
 
 
 def has_steps(data: pd.DataFrame) -> bool:
-    """Return whether most curves of a table have more than one step: some may be of runs from an archive."""
-    return bool((data.groupby([*CELL, "layer_type", "metric"])["step"].nunique() > 1).mean() > 0.5)
+    """Return whether most curves of a table go on over steps: some may be of runs from an archive."""
+    return bool(data.assign(goes_on=_goes_on(data)).groupby(CURVE)["goes_on"].first().mean() > 0.5)
+
+
+def course_rows(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the bands table that a course draws: all, or one a curve where runs have one step each.
+
+    That is the mean over the seeds of what each run has, wherever it ended; of a curve that goes on, its last step.
+
+    Args:
+        data: Rows of the bands table.
+    """
+    if data.empty or has_steps(data):
+        return data
+    ends = data[~_goes_on(data) | (data["step"] == data.groupby(CURVE)["step"].transform("max"))]
+    curves = ends.assign(mean=ends["mean"] * ends["n"]).groupby(CURVE, sort=False)
+    rows = curves.agg(
+        step=("step", "max"),
+        n=("n", "sum"),
+        mean=("mean", "sum"),
+        low=("low", "min"),
+        high=("high", "max"),
+        complete=("complete", "any"),
+    ).reset_index()
+    return rows.assign(mean=rows["mean"] / rows["n"])
+
+
+def _goes_on(data: pd.DataFrame) -> "pd.Series[bool]":
+    """Return for each row whether its curve has several steps that a run has in common.
+
+    Runs with one step each have different ones where some diverged, and then no step has all the seeds.
+    """
+    curves = data.groupby(CURVE)
+    return (curves["step"].transform("nunique") > 1) & curves["complete"].transform("any")
 
 
 def course_words(data: pd.DataFrame) -> str:
@@ -53,7 +88,7 @@ def course(encoding: Encoding, data: pd.DataFrame, columns: Sequence[Column], *,
 
     Args:
         encoding: For the formats' order and labels.
-        data: A table; not empty.
+        data: Rows of the bands table, from `course_rows`; not empty.
         columns: The columns, from the left.
         share_y: `col` or `all`: which panels have the same vertical axis.
     """

@@ -30,7 +30,7 @@ def make(tables: Tables) -> "Figure":
     forest = Forest.of(Encoding.of(tables), rows)
     figure = new_figure(1.1 + forest.height)
     axes = figure.subplots()
-    forest.dress(axes, [*rows["mean"], *seeds["value"]])
+    forest.dress(axes, rows, seeds)
     forest.draw(axes, rows, seeds, flips=True)
     forest.name_rows(axes)
     _verdicts(axes, forest, rows)
@@ -48,8 +48,9 @@ def caption(tables: Tables) -> str:
         f" optimizer; every cell at its own chosen learning rate, paired by seed ({seeds_words(rows['n'])}). Formats"
         f" stand by falling mantissa bits. Marks are means, thick bars {info.confidence:.0%} t intervals, thin lines"
         f" with caps inverted sign-flip intervals, which assume no distribution, where there are seeds enough for one;"
-        f" neither is corrected for the number of formats, verdicts are, by Holm's method. A bar that leaves the"
-        f" picture is cut at its edge. A mark left of 0 need not mean that the update hurts: it may help masters more."
+        f" neither is corrected for the number of formats, verdicts are, by Holm's method. The first update sets the"
+        f" axis, others widen it only modestly: a mean beyond it is written beside an arrow at its edge, a bar or a"
+        f" seed that leaves it is cut. A mark left of 0 need not mean that the update hurts: it may help masters more."
         f" Look for formats whose bars both stay right of 0, and whether the mean grows downwards."
         f"{hollow_words(info, rows['verdict'].isin(NO_VERDICT))}"
     )

@@ -1,6 +1,5 @@
 """Forest plots: a row a format and update, with its mean, its intervals and its single seeds."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from altgrad.analysis.verdicts import NO_VERDICT
+from altgrad.figures.limits import led_range, mark_beyond
 from altgrad.figures.style import MUTED, Encoding, in_order
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ FIRST_IN, OTHER_IN, GAP_IN = 0.2, 0.14, 0.1
 """Height in inches of a format's first row, of its other rows, and of the space between formats."""
 
 MARGIN = 0.2
-"""Room beyond the means and single seeds, as a share of their range; longer intervals are cut at the edge."""
+"""Room beyond what is in sight, as a share of its range; longer intervals are cut at the edge."""
 
 LIGHT = 0.6
 """How opaque the marks are of all updates but the first."""
@@ -61,12 +61,13 @@ class Forest:
         """The update of the first row, which stands out."""
         return in_order((update for _, update in self.places), self.encoding.updates)[0]
 
-    def dress(self, axes: "Axes", values: Iterable[float], ticks: int = 6) -> None:
-        """Lay out a panel: its rows, a line at 0, and room for some values.
+    def dress(self, axes: "Axes", rows: pd.DataFrame, seeds: pd.DataFrame, ticks: int = 6) -> None:
+        """Lay out a panel: its rows, a line at 0, and room for the first update's means and single seeds.
 
         Args:
             axes: The panel.
-            values: What must be in sight.
+            rows: Rows of the comparisons table.
+            seeds: Rows of the differences table.
             ticks: About how many numbers stand at its horizontal axis.
         """
         axes.axvline(0, color="black", linewidth=0.8, zorder=1)
@@ -77,8 +78,9 @@ class Forest:
         for name in formats[1:]:
             edge = min(y for (other, _), y in self.places.items() if other == name) - (FIRST_IN + GAP_IN) / 2
             axes.axhline(edge, color="#E3E3E3", linewidth=0.5, zorder=0)
-        seen = [0.0, *values]
-        low, high = min(seen), max(seen)
+        values = pd.concat([rows.set_index("update")["mean"], seeds.set_index("update")["value"]])
+        first = values.index == self.first
+        low, high = led_range([0.0, *values[first]], values[~first])
         pad = MARGIN * (high - low) or 0.01
         axes.set_xlim(low - pad, high + pad)
         axes.locator_params(axis="x", nbins=ticks)
@@ -101,10 +103,10 @@ class Forest:
         return name if update == self.first else f"{name} {update}"
 
     def draw(self, axes: "Axes", rows: pd.DataFrame, seeds: pd.DataFrame, *, flips: bool = False) -> None:
-        """Draw means with their intervals, and single seeds lightly behind them.
+        """Draw means with their intervals, and single seeds lightly behind them; a mean out of sight is written.
 
         Args:
-            axes: The panel.
+            axes: The panel, laid out.
             rows: Rows of the comparisons table.
             seeds: Rows of the differences table.
             flips: Whether to draw the inverted sign-flip intervals too, as caps on a thin line.
@@ -129,6 +131,7 @@ class Forest:
         fill = "white" if row["verdict"] in NO_VERDICT else style["color"]
         shape: dict[str, Any] = {"marker": self.encoding.marker(update), "markersize": 5.0 if first else 3.5}
         axes.plot(row["mean"], y, linestyle="none", markerfacecolor=fill, **shape, **{**style, "zorder": 4})
+        mark_beyond(axes, y, row["mean"], style["color"], sideways=True)
 
 
 def forest_legend(figure: "Figure", forest: Forest, interval: str, *, flips: bool = False) -> None:

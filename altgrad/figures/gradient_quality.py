@@ -8,7 +8,7 @@ import pandas as pd
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words, shown_words
-from altgrad.figures.course import course_words, metric_course
+from altgrad.figures.course import course_rows, course_words, metric_course
 from altgrad.figures.curves import layer_curves, layer_legend, layer_types, studied
 from altgrad.figures.panels import fullest, in_first_storages, keep_in_sight, metric_columns, say_empty
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
@@ -61,7 +61,7 @@ def _bands(tables: Tables) -> pd.DataFrame:
     bands = in_first_storages(bands[bands["layer_type"] != ALL])
     if bands.empty:
         return bands
-    return bands[bands["update"] == fullest(bands, "update", Encoding.of(tables).updates)]
+    return course_rows(bands[bands["update"] == fullest(bands, "update", Encoding.of(tables).updates)])
 
 
 def _limit(axes: "Axes", values: np.ndarray) -> None:

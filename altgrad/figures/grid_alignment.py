@@ -6,7 +6,7 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words
-from altgrad.figures.course import course_words
+from altgrad.figures.course import course_rows, course_words
 from altgrad.figures.curves import crowded_words, storage_rows, studied_bands
 from altgrad.figures.style import Encoding, FigureSpec, empty_figure
 
@@ -44,7 +44,7 @@ def caption(tables: Tables) -> str:
 
 
 def _bands(tables: Tables) -> pd.DataFrame:
-    return studied_bands(tables, ["grid_alignment_mean"])
+    return course_rows(studied_bands(tables, ["grid_alignment_mean"]))
 
 
 FIGURE = FigureSpec("grid_alignment", "Distance of weights from the grid over the run", make, caption)

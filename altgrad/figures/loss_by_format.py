@@ -11,6 +11,7 @@ from altgrad.analysis.layers import ALL
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import bigram_words, seeds_words
 from altgrad.figures.legends import update_legend
+from altgrad.figures.limits import leading, led_range, mark_beyond
 from altgrad.figures.panels import bigram_line, keep_in_sight, mark_edge, side_by_side, storage_words
 from altgrad.figures.style import (
     BAND_COLOR,
@@ -34,7 +35,7 @@ SPREAD = 0.55
 """Share of a format's place that its updates are spread over."""
 
 BEYOND = 8.0
-"""How far the vertical axis reaches: this many times as far above the lowest as the median is."""
+"""How far the updates that set the vertical axis move it: this many times as far above the lowest as the median is."""
 
 
 def make(tables: Tables) -> "Figure":
@@ -57,8 +58,10 @@ def make(tables: Tables) -> "Figure":
         for update, offset in side_by_side(updates, SPREAD):
             _line(axes, encoding, here[here["update"] == update], formats, offset)
             _seeds(axes, encoding, single[single["update"] == update], formats, offset)
-        _limit(axes, pd.concat([here["mean"], reference["mean"]]), single.loc[~_lost(single), "score"])
-        _beyond(axes, encoding, here, formats, dict(side_by_side(updates, SPREAD)))
+        _limit(axes, encoding, here, single[~_lost(single)], reference["mean"])
+        beside = dict(side_by_side(updates, SPREAD))
+        for name, update, mean in here[["format", "update", "mean"]].itertuples(index=False, name=None):
+            mark_beyond(axes, formats.index(name) + beside[update], mean, encoding.color(update))
         axes.set_title(storage_words(storage), loc="left")
         axes.set_ylabel("val. loss (nats)")
         axes.grid(axis="x", visible=False)
@@ -80,8 +83,9 @@ def caption(tables: Tables) -> str:
         f" seeds, crosses at the upper edge diverged runs, which score ln(vocabulary size). The band is the"
         f" {info.baseline_format} baseline's interval, the black line its mean. Look for the marks nearest to it. Seeds"
         f" move all cells alike, so that gaps paired by seed are surer than these intervals look. Each"
-        f" panel has its own vertical axis; a mean beyond it is written at its upper edge, an interval that leaves it"
-        f" is cut.{bigram_words(info)}{reported}"
+        f" panel has its own vertical axis, set by adamw and the primary update and only modestly widened by others: a"
+        f" mean beyond it is written beside an arrow at its edge, an interval or a seed that leaves it is"
+        f" cut.{bigram_words(info)}{reported}"
     )
 
 
@@ -126,21 +130,16 @@ def _seeds(axes: "Axes", encoding: Encoding, runs: pd.DataFrame, formats: Sequen
     mark_edge(axes, pd.Series(x[lost]), "x", 0.96, color=color, markersize=4.5, zorder=4)
 
 
-def _limit(axes: "Axes", means: pd.Series, seeds: pd.Series) -> None:
-    """Keep the means and single seeds in sight, but let no format that failed flatten the others."""
-    low, high = min([*means, *seeds]), max([*means, *seeds])
-    keep_in_sight(axes, low, min(high, max(low + BEYOND * (means.median() - low), means.min())), room=0.12)
-
-
-def _beyond(
-    axes: "Axes", encoding: Encoding, cells: pd.DataFrame, formats: Sequence[str], offsets: dict[str, float]
+def _limit(
+    axes: "Axes", encoding: Encoding, cells: pd.DataFrame, runs: pd.DataFrame, reference: "pd.Series[float]"
 ) -> None:
-    """Write means that the axis does not reach at its upper edge."""
-    for row in cells[cells["mean"] > axes.get_ylim()[1]].to_dict("records"):
-        x, color = formats.index(row["format"]) + offsets[row["update"]], encoding.color(row["update"])
-        mark_edge(axes, pd.Series([x]), "^", 0.88, color=color, markersize=4, zorder=5)
-        place = axes.get_xaxis_transform()
-        axes.text(x, 0.82, f"{row['mean']:.2f}", transform=place, rotation=90, ha="center", va="top", fontsize=6)
+    """Keep means and single seeds in sight, but let no update and no format that failed flatten the others."""
+    first, own = leading(encoding, cells), leading(encoding, runs)
+    means, seeds = pd.concat([cells.loc[first, "mean"], reference]), runs.loc[own, "score"]
+    low, high = min([*means, *seeds]), max([*means, *seeds])
+    high = min(high, max(low + BEYOND * (means.median() - low), means.min()))
+    others = [*cells.loc[~first, "mean"], *runs.loc[~own, "score"]]
+    keep_in_sight(axes, *led_range([low, high], others), room=0.12)
 
 
 def _tick(encoding: Encoding, name: str) -> str:

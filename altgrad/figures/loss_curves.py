@@ -10,6 +10,7 @@ from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import seeds_words
 from altgrad.figures.curves import by_update, crowded_words, first_updates
 from altgrad.figures.legends import update_legend
+from altgrad.figures.limits import leading, led_range
 from altgrad.figures.panels import format_rows, keep_in_sight, mark_edge, say_empty, storage_columns
 from altgrad.figures.style import BASELINE_COLOR, Encoding, FigureSpec, empty_figure, study_of
 from altgrad.study.grid import BASELINE_UPDATE
@@ -47,7 +48,7 @@ def make(tables: Tables) -> "Figure":
         if here.empty:
             say_empty(panel.axes)
     for panel in grid.by_format():
-        _limit(panel.axes, panel.of(curves), relative)
+        _limit(panel.axes, encoding, panel.of(curves), relative)
     grid.label("step", "gap (nats)" if relative else LABELS[metric])
     update_legend(grid.figure, encoding, runs["update"], info.baseline_format if relative else None)
     return grid.figure
@@ -73,8 +74,9 @@ def caption(tables: Tables) -> str:
         f"{over} Each cell is at its own chosen learning rate. Thick lines are means over the seeds"
         f" ({seeds_words(_sizes(curves))}) for as long as every seed runs, thin lines single seeds of adamw and the"
         f" primary update, crosses at the upper edge where runs diverged. Look for curves that end on the black line,"
-        f" and for those that still come nearer. Each row has its own vertical axis; the first steps are cut off."
-        f"{crowded_words(tables)}"
+        f" and for those that still come nearer. Each row has its own vertical axis, set by the means of adamw"
+        f" and the primary update and only modestly widened by what else is drawn; the first steps are cut off, and so"
+        f" is a curve that leaves the picture.{crowded_words(tables)}"
     )
 
 
@@ -124,17 +126,26 @@ def _cell(axes: "Axes", encoding: Encoding, cell: pd.DataFrame) -> None:
     if update in (BASELINE_UPDATE, encoding.primary):
         for _, run in cell.groupby("run_id", sort=True):
             axes.plot(run["step"], run["value"], color=encoding.color(update), linewidth=0.4, alpha=0.35, zorder=2)
-    steps = cell.groupby("step")["value"]
-    whole = steps.mean()[steps.size() == cell["seed"].nunique()]
+    whole = _whole_means(cell)
     axes.plot(whole.index, whole, **encoding.curve(update, len(whole)))
 
 
-def _limit(axes: "Axes", curves: pd.DataFrame, relative: bool) -> None:
-    """Keep in sight what every seed does from `EARLY` on, and the baseline."""
+def _whole_means(cell: pd.DataFrame) -> "pd.Series[float]":
+    """Return a cell's means over the seeds by step, for as long as every seed runs."""
+    steps = cell.groupby("step")["value"]
+    return steps.mean()[steps.size() == cell["seed"].nunique()]
+
+
+def _limit(axes: "Axes", encoding: Encoding, curves: pd.DataFrame, relative: bool) -> None:
+    """Keep in sight the means of adamw and the primary update from `EARLY` on and the baseline, the rest where near."""
     late = curves[curves["step"] >= EARLY * curves["step"].max()]
-    values = [*late["value"], *([0.0] if relative else [])]
-    if values:
-        keep_in_sight(axes, min(values), max(values))
+    if late.empty:
+        return
+    first = leading(encoding, late)
+    own, others = (
+        [mean for _, cell in part.groupby(CELL) for mean in _whole_means(cell)] for part in (late[first], late[~first])
+    )
+    keep_in_sight(axes, *led_range([*own, *([0.0] if relative else [])], [*others, *late.loc[first, "value"]]))
 
 
 FIGURE = FigureSpec("loss_curves", "Loss of each format over the baseline, by step", make, caption)

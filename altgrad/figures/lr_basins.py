@@ -11,6 +11,7 @@ from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import bigram_words, seeds_words
 from altgrad.figures.curves import by_update, crowded_words, first_updates
 from altgrad.figures.legends import update_legend
+from altgrad.figures.limits import leading, led_range
 from altgrad.figures.panels import (
     bigram_line,
     format_rows,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEYOND = 2.0
-"""How far the vertical axis reaches: this many times as far above the best as the median is."""
+"""How far the updates that set the vertical axis move it: this many times as far above the best as the median is."""
 
 TOP, APART = 0.96, 0.08
 """How high the first update's crosses stand, and how far under them the next, as shares of the panel's height."""
@@ -109,7 +110,7 @@ def make(tables: Tables) -> "Figure":
             say_empty(panel.axes)
     for panel in grid.by_format():
         sound = searches.evaluated[searches.evaluated["diverged"] == 0]
-        _limit(panel.axes, panel.of(means), pd.concat([best["mean"], panel.of(sound)["mean"]]))
+        _limit(panel.axes, encoding, panel.of(means), panel.of(sound), best["mean"])
     log_axis(grid.first, means["lr"], sparse=len(grid.rows[0]) >= MANY)
     grid.label("learning rate", "val. loss (nats)")
     update_legend(grid.figure, encoding, means["update"], study_of(tables).baseline_format if len(best) else None)
@@ -134,7 +135,8 @@ def caption(tables: Tables) -> str:
     return (
         f"Validation loss at the end against the learning rate; dots are single {'trials' if tuned else 'runs'}, lines"
         f" their means ({seeds_words(means['n'])}), full marks the cell's chosen rate, and crosses at the upper edge"
-        f" stand where one diverged; what is much worse than the best leaves the picture. The black line is the"
+        f" stand where one diverged; each row's axis is set by adamw and the primary update and only modestly"
+        f" widened by others, and what leaves the picture is cut. The black line is the"
         f" {info.baseline_format} baseline at its own best.{bigram_words(info)}{shade} Look for how far apart the"
         f" storages' best rates lie, and whether an update moves its basin or deepens it. In {beyond} of {len(edge)}"
         f" cells the best stands at the edge of the rates that were run: a better one may lie beyond.{units}"
@@ -167,18 +169,25 @@ def _cell(axes: "Axes", encoding: Encoding, searches: _Searches, cell: pd.DataFr
     axes.plot(evaluated["lr"], evaluated["mean"], "d", color=color, markersize=4.5, **hollow)
 
 
-def _limit(axes: "Axes", means: pd.DataFrame, others: pd.Series) -> None:
+def _limit(
+    axes: "Axes", encoding: Encoding, means: pd.DataFrame, evaluated: pd.DataFrame, baseline: "pd.Series[float]"
+) -> None:
     """Let the better half of the learning rates decide the axis, so that a bad one does not flatten the others.
 
     Args:
         axes: A panel of the row.
+        encoding: For which updates set the axis: their choices and evaluations are in sight.
         means: Of the row's learning rates.
-        others: What must be in sight besides the chosen ones.
+        evaluated: Rows of the cells table, without those that diverged.
+        baseline: Of the baseline's means.
     """
-    values = pd.concat([means["mean"], others])
-    low, high, middle = values.min(), values.max(), values.median()
-    high = min(high, max([low + BEYOND * (middle - low), *means.loc[means["chosen"], "mean"], *others]))
-    keep_in_sight(axes, low, high, room=0.15)
+    first, own = leading(encoding, means), leading(encoding, evaluated)
+    always = pd.concat([means.loc[first & means["chosen"], "mean"], evaluated.loc[own, "mean"], baseline])
+    values = pd.concat([means.loc[first, "mean"], always])
+    low, high = values.min(), values.max()
+    high = min(high, max([low + BEYOND * (values.median() - low), *always]))
+    others = pd.concat([means.loc[~first & means["chosen"], "mean"], evaluated.loc[~own, "mean"]])
+    keep_in_sight(axes, *led_range([low, high], others), room=0.15)
 
 
 FIGURE = FigureSpec("lr_basins", "Validation loss against the learning rate", make, caption)

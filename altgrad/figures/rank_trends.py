@@ -9,7 +9,7 @@ import pandas as pd
 from altgrad.analysis.cells import CELL, chosen_runs
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import means_words, shown_words
-from altgrad.figures.course import course_words, has_steps, metric_course
+from altgrad.figures.course import course_rows, course_words, has_steps, metric_course
 from altgrad.figures.curves import layer_color, layer_curves, layer_legend, layer_types, studied_bands
 from altgrad.figures.panels import Column, fullest, mark_edge, say_empty
 from altgrad.figures.style import STORAGE_ORDER, Encoding, FigureSpec, empty_figure, in_order
@@ -85,7 +85,8 @@ def _bands(tables: Tables) -> pd.DataFrame:
     if bands.empty:
         return bands
     bands = bands[bands["storage"] == fullest(bands, "storage", STORAGE_ORDER)]
-    return bands[bands["update"].isin(in_order(bands["update"], Encoding.of(tables).updates)[:UPDATES])]
+    first = in_order(bands["update"], Encoding.of(tables).updates)[:UPDATES]
+    return course_rows(bands[bands["update"].isin(first)])
 
 
 def _warnings(tables: Tables, bands: pd.DataFrame) -> pd.DataFrame:

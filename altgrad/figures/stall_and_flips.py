@@ -8,7 +8,7 @@ import pandas as pd
 
 from altgrad.analysis.tables import Tables
 from altgrad.figures.captions import seeds_words
-from altgrad.figures.course import course_words, metric_course
+from altgrad.figures.course import course_rows, course_words, metric_course
 from altgrad.figures.curves import DrawBand, band_curve, crowded_words, studied_bands, update_curves, window_curve
 from altgrad.figures.legends import update_legend
 from altgrad.figures.panels import in_first_storages, metric_columns
@@ -63,7 +63,7 @@ def _floor(rates: pd.Series) -> float:
 
 
 def _bands(tables: Tables) -> pd.DataFrame:
-    return in_first_storages(studied_bands(tables, METRICS))
+    return course_rows(in_first_storages(studied_bands(tables, METRICS)))
 
 
 def _line(axes: "Axes", encoding: Encoding, band: pd.DataFrame, draw: DrawBand) -> None:

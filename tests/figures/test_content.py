@@ -100,6 +100,37 @@ def test_means_end_where_the_first_seed_ends(studies: Studies) -> None:
     ]
 
 
+def with_a_third(tables: Tables, by: float) -> Tables:
+    """Return the tables with a copy of every manifold run as update `another`, whose losses are higher."""
+    runs, lost, cells = tables["runs"], tables["curves"], tables["cells"]
+    own = runs[runs["update"] == "manifold"]
+    named = own.assign(update="another", run_id=own["run_id"] + "-another")
+    curves = lost[lost["run_id"].isin(own["run_id"])]
+    curves = curves.assign(run_id=curves["run_id"] + "-another", value=curves["value"] + by)
+    copied = cells[cells["update"] == "manifold"].assign(update="another")
+    updates = tables["updates"]
+    return replaced(
+        tables,
+        runs=pd.concat([runs, named.assign(score=named["score"] + by)], ignore_index=True),
+        curves=pd.concat([lost, curves], ignore_index=True),
+        cells=pd.concat([cells, copied.assign(mean=copied["mean"] + by)], ignore_index=True),
+        updates=pd.concat([updates, updates.query("update == 'manifold'").assign(update="another", primary=False)]),
+    )
+
+
+@pytest.mark.parametrize("module", [loss_curves, loss_by_format, lr_basins])
+def test_a_third_update_that_fails_widens_the_axis_modestly(studies: Studies, module: ModuleType) -> None:
+    tables = studies("sweep")
+    alone, near, far = (
+        [axes.get_ylim() for axes in make(module.FIGURE, data).axes]
+        for data in (tables, with_a_third(tables, 0.0), with_a_third(tables, 1e5))
+    )
+    assert near == alone
+    for (low, high), (own_low, own_high) in zip(far, alone, strict=True):
+        assert low == pytest.approx(own_low, abs=0.2 * (own_high - own_low)), "it fails upwards"
+        assert own_high < high and high - low <= 2 * (own_high - own_low)
+
+
 def test_loss_curves_mark_divergence(studies: Studies) -> None:
     figure = make(loss_curves.FIGURE, studies("all diverged"))
     crosses = [cross for axes in figure.axes for cross in axes.lines if cross.get_marker() == "x"]

@@ -119,9 +119,32 @@ def test_benefit_shows_one_column_a_storage(several: Tables) -> None:
 
 
 @pytest.mark.parametrize(("spec", "estimand"), [(benefit.FIGURE, "benefit"), (did_forest.FIGURE, "did")])
-def test_means_and_seeds_are_in_sight(several: Tables, spec: FigureSpec, estimand: str) -> None:
+def test_means_and_seeds_of_the_primary_update_are_in_sight(several: Tables, spec: FigureSpec, estimand: str) -> None:
     figure = make(spec, several)
     low, high = min(a.get_xlim()[0] for a in figure.axes), max(a.get_xlim()[1] for a in figure.axes)
-    means, seeds = (several[name].query(f"estimand == '{estimand}'") for name in ("comparisons", "differences"))
+    own = f"estimand == '{estimand}' and update == 'manifold'"
+    means, seeds = (several[name].query(own) for name in ("comparisons", "differences"))
     seen = [*means["mean"], *seeds["value"]]
     assert low < min(seen) and max(seen) < high
+
+
+@pytest.mark.parametrize("spec", [benefit.FIGURE, did_forest.FIGURE], ids=lambda spec: spec.name)
+def test_an_update_that_fails_is_written_at_the_edge(several: Tables, spec: FigureSpec) -> None:
+    compared, differences = several["comparisons"], several["differences"]
+    other = {name: several[name]["update"] == "another" for name in ("comparisons", "differences")}
+    failed = replaced(
+        several,
+        comparisons=compared.assign(mean=compared["mean"].mask(other["comparisons"], -3.456)),
+        differences=differences.assign(value=differences["value"].mask(other["differences"], -3.456)),
+    )
+    own = replaced(
+        several,
+        comparisons=compared[~other["comparisons"]],
+        differences=differences[~other["differences"]],
+    )
+    for axes, alone in zip(make(spec, failed).axes, make(spec, own).axes, strict=True):
+        (low, high), (own_low, own_high) = axes.get_xlim(), alone.get_xlim()
+        assert high - low <= 1.5 * (own_high - own_low) + 1e-9
+        assert words(axes).count("-3.46") == 2 and "-3.46" not in words(alone)
+        arrows = marks(axes, ANOTHER, "<")
+        assert [y for _, y in arrows] == [y for _, y in marks(axes, ANOTHER, "^")]

@@ -62,6 +62,20 @@ def test_other_updates_stand_beside_the_primary_one(spread: Tables) -> None:
     assert digits == ["$\\mathdefault{0}$", "$\\mathdefault{3}$"]  # the primary update's alone
 
 
+def test_an_update_that_fails_does_not_flatten_the_primary_one(spread: Tables) -> None:
+    compared = spread["comparisons"]
+    other = compared["update"] == "another"
+    gone = compared.assign(**{end: compared[end].mask(other, -3.456) for end in ("low", "mean", "high")})
+    failed, alone = (
+        make(benefit_by_geometry.FIGURE, replaced(spread, comparisons=data)).axes for data in (gone, compared[~other])
+    )
+    for axes, own in zip(failed[:2], alone[:2], strict=True):  # under master the primary update gains exactly nothing
+        (low, high), (own_low, own_high) = axes.get_ylim(), own.get_ylim()
+        assert high - low <= 1.5 * (own_high - own_low) + 1e-9
+        assert words(axes) == ["-3.46", "-3.46"] and not words(own)
+        assert [x for x, _ in marks(axes, ANOTHER, "v")] == [x for x, _ in marks(axes, ANOTHER, "^")]
+
+
 def test_formats_are_named_under_their_mantissa_bits(spread: Tables) -> None:
     axes = make(benefit_by_geometry.FIGURE, spread).axes[2]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["3\nE4M3", "0\nE7M0"]

@@ -25,8 +25,8 @@ REVISIONS = {
     "diagnose": 3,
     "tabulate": 5,
     "analyse": 5,
-    "plot": 5,
-    "report": 5,
+    "plot": 6,
+    "report": 6,
 }
 
 CORPUS_FILES = ["train.bin", "val.bin", "meta.json"]
