@@ -4,7 +4,7 @@ from scipy.special import betaincinv  # scipy.stats would take a second to impor
 
 
 def binomial_interval(count: int, runs: int, confidence: float) -> tuple[float, float]:
-    """Return the exact interval of the probability that a run is one of `count` (Clopper and Pearson 1934, Biometrika 26).
+    """Return the exact interval of the probability of being among `count` (Clopper and Pearson 1934, Biometrika 26).
 
     Its ends are the probabilities at which so many such runs or more, and so many or fewer, have a probability of
     (1 - confidence) / 2. It covers the truth with at least the confidence; with few runs, with more.
