@@ -67,7 +67,8 @@ def caption(tables: Tables) -> str:
         f" update in ulps, as a mean over tensors and probes; the dotted line is half an ulp, under which rounding to"
         f" nearest loses an update. Look for curves of all formats that lie apart at the left and over each other at"
         f" the right: the size of an update on the grid then decides, and the format only sets the unit."
-        f"{_spread_words(data)} The axis ends at most {TOP:g} nats above the best; rates at which a trial diverged and"
+        f"{_spread_words(data)} Where the number for the right is not the smaller one, they do not come together. The"
+        f" axis ends at most {TOP:g} nats above the best; rates at which a trial diverged and"
         f" updates of 0 are not drawn."
     )
 

@@ -1,12 +1,14 @@
 """What limits every answer of a study, whichever report it stands in."""
 
+from collections import Counter
+
 import pandas as pd
 
-from altgrad.analysis.cells import scored_runs
+from altgrad.analysis.cells import cell_key, scored_runs
 from altgrad.analysis.run_folders import INCLUDED
 from altgrad.analysis.run_tables import MISSING
 from altgrad.analysis.study_info import StudyInfo
-from altgrad.analysis.tables import Tables
+from altgrad.analysis.tables import Tables, records
 from altgrad.reporting.evidence_links import cell_name
 from altgrad.reporting.source import Source
 from altgrad.reporting.text import counted, difference, listed
@@ -44,11 +46,14 @@ def caveats(source: Source) -> tuple[str, ...]:
     missing = int((runs["status"] == MISSING).sum())
     if missing:
         found.append(f"{missing} of {info.planned_runs} planned runs are missing.")
-    diverged = int((scored_runs(runs)["status"] == "diverged").sum())
-    if diverged:
+    scored = scored_runs(runs)
+    diverged = scored[scored["status"] == "diverged"]
+    if len(diverged):
+        where = Counter(map(cell_key, records(diverged)))
+        names = listed(f"{cell_name(key)} ({number})" for key, number in where.items())
         found.append(
-            f"{counted(diverged, 'run')} diverged; each counts with the loss of a model that knows nothing,"
-            f" ln(vocabulary size), and none is left out."
+            f"{counted(len(diverged), 'run')} diverged, in {names}; each counts with the loss of a model that knows"
+            f" nothing, ln(vocabulary size), and none is left out."
         )
     shifted = int((runs["status"] == "shifted").sum())
     if shifted:

@@ -120,9 +120,9 @@ def _marked(source: Source) -> Answer:
     for stage, phrase in PHRASES.items():
         where = failing[failing["stage"] == stage]
         names = [
-            f"{name} ({listed(sorted(set(where.loc[where['format'] == name, 'storage'])))})"
+            f"{name} ({listed(sorted(set(here['storage'])))}; {len(here)} of {(chosen['format'] == name).sum()} runs)"
             for name in source.encoding.formats
-            if name in set(where["format"])
+            if len(here := where[where["format"] == name])
         ]
         if names:
             parts.append(f"{listed(names)} {phrase}")

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from altgrad.errors import ReportError
-from altgrad.reporting.caveats import demonstration, paired_seeds
+from altgrad.reporting.caveats import caveats, demonstration, paired_seeds
 from altgrad.reporting.source import Source
 from altgrad.reporting.study.answer import answer
 from altgrad.reporting.study.report import HEADLINE
@@ -49,6 +49,7 @@ def _block(source: Source, report: Path, readme: Path) -> str:
     parts = [
         f"**{escape_markdown(found.lead)}** {escape_markdown(found.rest)}".rstrip(),
         f"> {escape_markdown(limits)}" if limits else "",
+        "\n".join(f"- {escape_markdown(text)}" for text in caveats(source)),
         f"![{escape_markdown(figure.title)}]({_link(figure.path, readme)})",
         f"*{escape_markdown(figure.title)}. From the study {escape_markdown(source.info.title)}: how sure this is, why,"
         f" and what it cannot say stands in [its report]({_link(report, readme)}).*",

@@ -76,6 +76,15 @@ class Source:
         return {(row["estimand"], cell_key(row)): row for row in records(self.tables["comparisons"])}
 
     @cached_property
+    def benefits_by_seed(self) -> dict[Key, dict[int, float]]:
+        """The benefits in the differences table: for each cell, the seeds' differences in nats."""
+        rows = self.tables["differences"]
+        found: dict[Key, dict[int, float]] = {}
+        for row in records(rows[rows["estimand"] == "benefit"]):
+            found.setdefault(cell_key(row), {})[row["seed"]] = row["value"]
+        return found
+
+    @cached_property
     def best(self) -> dict[Named, Row]:
         """The best table's rows."""
         return {(row["estimand"], cell_key(row)): row for row in records(self.tables["best"])}
@@ -94,6 +103,12 @@ class Source:
     def tuned_score(self, key: Key) -> float:
         """Return the mean score of a cell's trials at its frozen learning rate; NaN for a cell that was not tuned."""
         return self._tuned_scores.get(key, math.nan)
+
+    def tuning_regret(self, key: Key) -> float:
+        """Return by how many nats the trials' mean at a cell's frozen rate lies above the lowest of its rates."""
+        trials = self.tables["trials"]
+        mine = trials[(trials[[*CELL]] == list(key)).all(axis=1)].groupby("lr")["score"].mean()
+        return self.tuned_score(key) - float(mine.min())
 
     def at_edge(self, key: Key) -> bool:
         """Return whether a cell's learning rate stands at or near the edge of several that were tried."""

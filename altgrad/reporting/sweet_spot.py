@@ -93,14 +93,16 @@ def answer(source: Source) -> Answer:
             "This study has no runs with one layer type alone in a format, so it cannot say what a format costs there."
             f" {_least_lost(source, spots)}"
         )
-    parts = []
+    parts, ran = [], set[str]()
     for kind in source.info.layer_types:
         for storage in in_order(spots["storage"], STORAGES):
             part = spots[(spots["layer_type"] == kind) & (spots["storage"] == storage)]
             if len(part):
+                ran |= set(part["format"])
                 parts.append(_best_words(kind, storage, part))
     return Answer(
-        f"Lowest validation loss with that layer type alone in the format: {'; '.join(parts)}.",
+        f"Lowest validation loss with that layer type alone in the format, of"
+        f" {listed(in_order(ran, source.encoding.formats))}: {'; '.join(parts)}.",
         "This is not the question of which format gains most from geometry-aware updates there.",
         (linked(word(RANKING), f"sweet_spot#{anchor(RANKING)}"), linked(word("every cell"), f"{STEM}#cells")),
     )

@@ -30,7 +30,8 @@ def marks(source: Source) -> str:
 
 def test_failure_answer_and_evidence(source_of: SourceOf) -> None:
     source = source_of("all diverged")
-    assert "E4M3 (master and nearest) and E7M0 (master and nearest) by divergence" in failure_modes.answer(source).text
+    both = "E4M3 (master and nearest; 12 of 12 runs) and E7M0 (master and nearest; 12 of 12 runs) by divergence"
+    assert both in failure_modes.answer(source).text
     found = rows(failure_modes.first_grid(source))
     assert {row["runs"] for row in found} == {"3 of 3"} and {row["step"] for row in found} == {"20"}
     healthy = source_of("one seed")
@@ -95,8 +96,8 @@ def test_each_format_has_its_first_failure_with_its_evidence(tmp_path: Path, sou
     )
     assert found["E5M2"]["fails first in"] == "did not fail" and found["E5M2"]["did not fail"] == "4"
     text = failure_modes.answer(source).text
-    assert "E4M3 (master and nearest) in the backward pass" in text and "Without a failure: E5M2." in text
-    assert "E7M0 (nearest) in the optimizer" in text and "E7M0 (master) by divergence" in text
+    assert "E4M3 (master and nearest; 2 of 4 runs) in the backward pass" in text and "Without a failure: E5M2." in text
+    assert "E7M0 (nearest; 2 of 4 runs) in the optimizer" in text and "E7M0 (master; 2 of 4 runs) by divergence" in text
 
 
 def test_the_answer_is_about_the_updates_compared(source_of: SourceOf) -> None:

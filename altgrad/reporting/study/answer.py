@@ -71,9 +71,11 @@ def _lead(source: Source, judged: Sequence[Row], top: Row) -> str:
     if top["format"] in helped:
         if len(judged) == 1 or _probability(source, top) >= source.info.confidence:
             return f"{top['format']} benefits most from geometry-aware updates, beyond what masters gain: {number}."
+        others = [row for row in judged if row["verdict"] == MORE and row is not top]
+        rivals = listed(f"{row['format']} ({difference(row['mean']).text})" for row in others)
         return (
             f"{top['format']} has the largest benefit from geometry-aware updates beyond what masters gain, but which"
-            f" format benefits most is not settled: {number}."
+            f" format benefits most is not settled{f', against {rivals}' if rivals else ''}: {number}."
         )
     largest = f"The largest {number} is that of {top['format']}, {_against_zero(top)}."
     if helped:
@@ -158,12 +160,13 @@ def _benefits(source: Source, storage: str) -> str:
 
 def _stuck(rows: Sequence[Row]) -> str:
     """Return in which formats the answer is about whether runs learn at all."""
-    names = [f"{row['format']} ({int(row['stuck'])})" for row in rows if row["stuck"] > 0]
+    names = [f"{int(row['stuck'])} of {4 * row['n']} in {row['format']}" for row in rows if row["stuck"] > 0]
     if not names:
         return ""
     return (
-        f"Among the runs compared, these ended no better than a model that counts pairs of tokens: {listed(names)}."
-        f" There a difference says how often an update gets a run to learn, or, where neither does, nothing."
+        f"Of the runs compared, {listed(names)} ended no better than a model that counts pairs of tokens. Differences"
+        f" there are partly about whether runs learn at all; where hardly any does under nearest rounding, a difference"
+        f" in differences is little more than masters' benefit with its sign changed."
     )
 
 

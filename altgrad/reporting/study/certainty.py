@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from altgrad.analysis.cells import Key
+from altgrad.analysis.cells import Key, cell_key
 from altgrad.analysis.layers import ALL
 from altgrad.analysis.run_tables import MISSING
 from altgrad.analysis.tables import Row, records
@@ -12,7 +12,20 @@ from altgrad.reporting.document import Bullets, Paragraph, Section
 from altgrad.reporting.evidence_links import cell_name, estimated
 from altgrad.reporting.source import Source
 from altgrad.reporting.stuck import STUCK
-from altgrad.reporting.text import Cell, Grid, count, counted, grid, interval, listed, nats, rate_interval, word
+from altgrad.reporting.study.answer import OVERALL
+from altgrad.reporting.text import (
+    Cell,
+    Grid,
+    count,
+    counted,
+    difference,
+    grid,
+    interval,
+    listed,
+    nats,
+    rate_interval,
+    word,
+)
 from altgrad.study.grid import BASELINE_UPDATE
 
 NAN = float("nan")
@@ -36,7 +49,8 @@ def certainty(source: Source) -> list[str]:
     rows = source.estimates("did", source.primary) if source.primary else []
     if not rows:
         return ["There is no difference in differences of the update that was fixed beforehand: nothing can be sure."]
-    return [text for text in (_seeds(source, rows), _intervals(rows), *_lost(source, rows)) if text]
+    said = (_seeds(source, rows), _intervals(rows), *_lost(source, rows), _frozen(source, rows))
+    return [text for text in said if text]
 
 
 def _seeds(source: Source, rows: list[Row]) -> str:
@@ -71,6 +85,28 @@ def _intervals(rows: list[Row]) -> str:
     return (
         f"Intervals: {two} disagree on whether 0 lies within in {listed(apart)}. Verdicts follow the t interval, which"
         f" takes the differences to be near normal."
+    )
+
+
+def _frozen(source: Source, rows: list[Row]) -> str:
+    """Return what the differences would be if every cell had the loss of the best rate that was tried in tuning."""
+    moved = []
+    for row in rows:
+        name, update, _, layers = cell_key(row)
+        gains = (
+            source.tuning_regret((name, row["reference"], place, layers))
+            - source.tuning_regret((name, update, place, layers))
+            for place in OVERALL
+        )
+        by = next(gains) - next(gains)
+        if math.isfinite(by) and by:
+            moved.append(f"{row['format']} {difference(row['mean'] - by).text}")
+    if not moved:
+        return ""
+    return (
+        f"Frozen rates: the parabola does not always take the rate with the lowest mean of tuning. If every cell were"
+        f" as much better as its best rate was there, differences would come to {listed(moved)}. With few tuning seeds"
+        f" the lowest mean is partly luck: this is no estimate, and shows how much a rate may weigh."
     )
 
 

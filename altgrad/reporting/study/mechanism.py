@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from altgrad.analysis.cells import Key
+from altgrad.analysis.cells import Key, cell_key
 from altgrad.analysis.tables import Row, records
 from altgrad.analysis.verdicts import NO_DIFFERENCE, NO_VERDICT
 from altgrad.figures.style import in_order
@@ -12,7 +12,7 @@ from altgrad.reporting.document import Block, Paragraph, Section, anchor
 from altgrad.reporting.evidence_links import STEM, WHAT_CELLS_DID, estimated
 from altgrad.reporting.source import STORAGES, Source
 from altgrad.reporting.study.answer import OVERALL
-from altgrad.reporting.study.why import KNOCK_OUTS, benefit_of, controls
+from altgrad.reporting.study.why import HELPS, KNOCK_OUTS, benefit_of, controls
 from altgrad.reporting.text import (
     Cell,
     Grid,
@@ -25,6 +25,7 @@ from altgrad.reporting.text import (
     plain,
     word,
 )
+from altgrad.study.grid import BASELINE_UPDATE
 
 NAMES = {
     "edq": "descent quality",
@@ -58,7 +59,7 @@ def sections(source: Source) -> list[Section]:
         Section("The size of an update on the grid", (source.figure("update_collapse"),), level=3),
         Section(
             "What goes with the loss across cells",
-            (tests_grid(source), Paragraph(NO_CAUSE), source.figure("mechanism")),
+            (tests_grid(source), Paragraph(f"{NO_CAUSE} {_within(source)}".strip()), source.figure("mechanism")),
             level=3,
         ),
     ]
@@ -150,6 +151,27 @@ def _entry(row: Row | None) -> Cell:
     said = "no verdict" if row["verdict"] in NO_VERDICT else row["verdict"].replace(NO_DIFFERENCE, "")
     mean = estimated(row)
     return replace(mean, text=f"{mean.text}{ends} {said}".strip())
+
+
+def _within(source: Source) -> str:
+    """Return whether descent quality and stalls move with the benefit inside a format, under nearest rounding."""
+    cells = {cell_key(row): row for row in records(source.tables["mechanism"])}
+    words = []
+    for name, title in (("edq", "descent quality is higher"), ("stall_ratio", "stall ratio is lower")):
+        better, asked = [], []
+        for form in source.encoding.formats:
+            row = source.comparisons.get(("benefit", benefit_of(source.primary, "nearest")(form)))
+            pair = [cells.get(benefit_of(update, "nearest")(form)) for update in (source.primary, BASELINE_UPDATE)]
+            if row is None or row["verdict"] != HELPS or pair[0] is None or pair[1] is None:
+                continue
+            asked.append(form)
+            if (pair[0][name] > pair[1][name]) == (name == "edq"):
+                better.append(form)
+        if asked:
+            words.append(f"its {title} than adamw's in {listed(better) or 'none'} of {listed(asked)}")
+    if not words:
+        return ""
+    return f"Within a format, where {source.primary} helps under nearest rounding, {'; '.join(words)}."
 
 
 def tests_grid(source: Source) -> Grid:

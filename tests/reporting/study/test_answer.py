@@ -124,7 +124,9 @@ def test_a_rate_at_the_edge_and_diverged_runs_are_said_in_the_answer(tuned: Sour
 def test_runs_that_never_learned_are_said_in_the_answer(tuned: Source) -> None:
     oracle = row(tuned, **PRIMARY, format="E7M0")
     assert oracle["stuck"] > 0 and row(tuned, **PRIMARY, format="E4M3")["stuck"] == 0
-    ended = f"ended no better than a model that counts pairs of tokens: E7M0 ({int(oracle['stuck'])})."
+    ended = (
+        f"{int(oracle['stuck'])} of {4 * oracle['n']} in E7M0 ended no better than a model that counts pairs of tokens."
+    )
     assert ended in answer(tuned).rest
     assert "pairs of tokens" not in answer(changed(tuned, PRIMARY, stuck=math.nan)).rest
 

@@ -197,6 +197,21 @@ def test_powers_controls_and_knock_outs_are_benefits_with_their_verdicts(tuned: 
     assert "This study has no runs of both updates under eco." in words(storages)
 
 
+def test_certainty_says_what_the_best_rates_of_tuning_would_change(tuned: Source) -> None:
+    assert "Frozen rates" not in " ".join(certainty.certainty(tuned))  # the frozen rates are the best there
+    trials = tuned.tables["trials"]
+    mine = (trials["format"] == "E7M0") & (trials["update"] == "adamw") & (trials["layers"] == "all")
+    frozen = mine & (trials["storage"] == "nearest") & trials["chosen"]
+    source = Source(replaced(tuned.tables, trials=trials.assign(score=trials["score"] + 0.5 * frozen)), tuned.figures)
+    key = ("E7M0", "adamw", "nearest", "all")
+    score = source.tables["trials"][mine & (trials["storage"] == "nearest")].groupby("lr")["score"].mean()
+    regret = source.tuned_score(key) - score.min()
+    assert 0 < regret < 0.5 and source.tuning_regret(key) == pytest.approx(regret)
+    did = row(tuned, **PRIMARY, format="E7M0")["mean"]
+    (said,) = (text for text in certainty.certainty(source) if text.startswith("Frozen rates"))
+    assert f"differences would come to E7M0 {did - regret:+.4f}." in said
+
+
 def test_controls_with_masters_stand_beside_those_under_nearest(tuned: Source) -> None:
     comparisons = tuned.tables["comparisons"]
     permuted = (comparisons["update"] == "permuted") & (comparisons["storage"] == "nearest")
@@ -208,6 +223,20 @@ def test_controls_with_masters_stand_beside_those_under_nearest(tuned: Source) -
     assert {line["permuted, master"].split()[0] for line in controls} == {"+0.1250"}
     oracle = row(tuned, estimand="benefit", update="manifold", layers="all", storage="master", format="E7M0")
     assert controls[-1]["manifold, master"].startswith(f"{oracle['mean']:+.4f}")
+
+
+def test_what_moves_with_the_benefit_inside_a_format_is_said(tuned: Source) -> None:
+    cells = tuned.tables["mechanism"]
+    nearest = (cells["storage"] == "nearest") & (cells["layers"] == "all")
+    wide = cells[nearest].pivot(index="format", columns="update", values=["edq", "stall_ratio"])
+    stalls = wide["stall_ratio"]["manifold"] < wide["stall_ratio"]["adamw"]
+    assert stalls[["E4M3", "E7M0"]].all()
+    mine = nearest & (cells["update"] == "manifold")
+    edq = cells["edq"].mask(mine & (cells["format"] == "E4M3"), -1.0).mask(mine & (cells["format"] == "E7M0"), 2.0)
+    source = Source(replaced(tuned.tables, mechanism=cells.assign(edq=edq)), tuned.figures)
+    text = words(section(mechanism.sections(source), "What goes with the loss across cells"))
+    assert "its descent quality is higher than adamw's in E7M0 of E4M3 and E7M0" in text
+    assert "its stall ratio is lower than adamw's in E4M3 and E7M0 of E4M3 and E7M0." in text
 
 
 def test_what_was_not_varied_is_said(source_of: SourceOf) -> None:
